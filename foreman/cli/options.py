@@ -56,12 +56,18 @@ def value_of(text: str) -> Any:
         return text
 
 
+def words(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str] | None:
+    """Parse NAME=VALUE pairs of texts; None for none."""
+    return dict(map(_pair, given)) or None
+
+
 def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, Any]:
-    """Parse NAME=VALUE pairs."""
-    options: dict[str, Any] = {}
-    for pair in given:
-        name, equals, value = pair.partition("=")
-        if not name or not equals:
-            raise click.BadParameter(f"must be NAME=VALUE; given: {pair}")
-        options[name] = value_of(value)
-    return options
+    """Parse NAME=VALUE pairs whose values are JSON, or else text."""
+    return {name: value_of(value) for name, value in map(_pair, given)}
+
+
+def _pair(given: str) -> tuple[str, str]:
+    name, equals, value = given.partition("=")
+    if not name or not equals:
+        raise click.BadParameter(f"must be NAME=VALUE; given: {given}")
+    return name, value

@@ -28,6 +28,7 @@ GROUPS = {  # each command with its module
         "models": "commands.models",
         "logs": "commands.job_logs",
         "usage": "commands.usage",
+        "open": "commands.open_page",
     },
     "Change a job": {
         "cancel": "commands.job_actions",

@@ -26,7 +26,8 @@ def test_the_answer_goes_to_standard_output_and_how_it_stands_to_the_other(app: 
     done = app.run("submit", "-m", "a", "hello #chunks=3 #every=0.05")
     assert (done.returncode, done.stdout) == (0, "w0 w1 w2 \n")
     told = [line for line in done.stderr.splitlines() if "next to start" not in line]
-    assert told == ["queued", "loading model a", "working"]
+    assert told[:-1] == ["queued", "loading model a", "working"]
+    assert re.fullmatch(r"\d+ tokens in, 3 out, [\d.,]+/s · waited .* · ran .* · ollama · \w{8}", told[-1])
 
 
 @pytest.mark.parametrize("words", [[], ["-"]])
@@ -89,6 +90,24 @@ def test_options_reach_the_target(app: App) -> None:
     with Client(app.upstream.url) as upstream:
         log = msgspec.json.decode(upstream.raw(Ask(bytes, "/_log")))
     assert {"seed": 7, "stop": "now"} in [(entry["payload"] or {}).get("options") for entry in log["requests"]]
+
+
+def test_what_belongs_to_a_job_is_given_by_options(app: App, tmp_path: Path) -> None:
+    schema, picture = tmp_path / "schema.json", tmp_path / "cat.png"
+    schema.write_text('{"type": "object", "properties": {"n": {"type": "integer"}}}')
+    picture.write_bytes(b"\x89PNG")
+    words = ["--custom-id", "mine", "--metadata", "team=red", "--not-before", "2100-01-01T00:00:00Z"]
+    files = ["--schema", str(schema), "--image", str(picture)]
+    job_id = app.run("submit", "-m", "a", "-q", "--no-wait", *words, *files, "hi").stdout.strip()
+    with app.client() as client:
+        job, request = client.job(job_id), client.payload(job_id)
+        assert (job.custom_id, job.metadata) == ("mine", {"team": "red"})
+        assert job.not_before == datetime(2100, 1, 1, tzinfo=UTC)
+        assert request["format"]["properties"] == {"n": {"type": "integer"}}
+        assert request["messages"][0]["images"] == ["iVBORw=="]
+        assert app.run("open", "mine", DISPLAY="", WAYLAND_DISPLAY="").stdout == f"{client.url}/#/jobs/{job_id}\n"
+        assert app.run("open", "-n").stdout == f"{client.url}/\n"
+        client.cancel(job_id)
 
 
 def test_a_failed_job_is_one_line_with_the_targets_words_and_exit_code_1(app: App) -> None:

@@ -40,12 +40,12 @@ def told(app: App) -> Iterator[str]:
 
 
 @contextmanager
-def watching(app: App, *, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+def watching(app: App, *words: str, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
     """A terminal that watches, once its feed is connected: events from before that are not replayed."""
     env = environment(FOREMAN_URL=app.url, FOREMAN_TOKEN=TOKEN)
     with app.client() as client:
         until(lambda: readers(client) == 0)  # those of other tests have gone
-        with Terminal("watch", env=env, columns=columns, lines=lines) as terminal:
+        with Terminal(*(words or ["watch"]), env=env, columns=columns, lines=lines) as terminal:
             until(lambda: readers(client) == 1)
             yield terminal
 
@@ -98,6 +98,20 @@ def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
         found = terminal.shows(lambda found: fills(found[0], columns) and found[-1].rstrip().endswith("q quit"))
         assert len(found) == lines
         assert any(told[-8:] in line for line in found)
+        terminal.press("\x03")
+        assert terminal.ends() == 0
+        assert terminal.restored
+
+
+def test_a_list_of_jobs_is_kept_up_to_date(app: App) -> None:
+    with watching(app, "jobs", "--watch", "--model", "b", "--state", "done") as terminal, app.client() as client:
+        terminal.shows(shown("done", "of model b", "STATE"))
+        ids = {name: client.submit(name, "hi").job_id for name in "abb"}
+        assert client.wait(ids["a"]).ended
+        found = terminal.shows(lambda lines: any(line.startswith("done") and ids["b"][-8:] in line for line in lines))
+        assert not any(ids["a"][-8:] in line for line in found)
+        terminal.press("s")
+        terminal.shows(shown("nothing"))
         terminal.press("\x03")
         assert terminal.ends() == 0
         assert terminal.restored

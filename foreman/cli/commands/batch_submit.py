@@ -11,19 +11,12 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColum
 from foreman.cli.batch_watch import PRINTED, errors_of, lines_of, watch
 from foreman.cli.console import console
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
-from foreman.cli.options import quiet, reaches_foreman
+from foreman.cli.options import quiet, reaches_foreman, words
 from foreman.cli.plain import one_line, this_program
 from foreman.cli.script_output import print_json
 from foreman.client import Batched, Client, LinesRefused, batch_requests
 from foreman.client.batch_input import size_of
 from foreman.domain.batches import BatchState
-
-
-def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> dict[str, str] | None:
-    for pair in given:
-        if not pair.partition("=")[0] or "=" not in pair:
-            raise click.BadParameter(f"must be NAME=VALUE; given: {pair}")
-    return {name: value for name, _, value in (pair.partition("=") for pair in given)} or None
 
 
 @click.command(
@@ -37,7 +30,7 @@ def _pairs(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -
 @click.argument("file", type=click.File("rb", lazy=False), metavar="FILE")
 @click.option("--endpoint", metavar="PATH", help="Endpoint of all lines.  [default: the url of the first line]")
 @click.option(
-    "-m", "--metadata", multiple=True, callback=_pairs, metavar="NAME=VALUE", help="Metadata; may be repeated."
+    "-m", "--metadata", multiple=True, callback=words, metavar="NAME=VALUE", help="Metadata; may be repeated."
 )
 @click.option("--name", metavar="NAME", help="Name of a batch of jobs.  [default: that of the file]")
 @click.option("--webhook", metavar="URL", help="URL to send one webhook to at the end of a batch of jobs.")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import click
@@ -16,6 +18,8 @@ from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line, plain
 from foreman.cli.script_output import print_ids, print_json
+from foreman.cli.watch import show as show_watch
+from foreman.cli.watch.screen import Look
 from foreman.client import Client, Event, Job, Page, requests
 from foreman.client.reading import decode
 from foreman.domain.job import State
@@ -32,6 +36,9 @@ LONGEST_PAGE = 500  # jobs in one page of the API
 @click.option("--caller", metavar="NAME", help="Only jobs of this caller, or of the token of this name.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
+@click.option(
+    "-w", "--watch", "watches", is_flag=True, help="Keep the list up to date on the terminal, as 'foreman watch' does."
+)
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
 @quiet()
 @reaches_foreman
@@ -42,12 +49,19 @@ def jobs(
     caller: str | None,
     limit: int,
     after: str | None,
+    watches: bool,
     as_json: bool,
     quiet: bool,
     url: str | None,
     token: str | None,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    With --watch the list is drawn again as jobs change, and driven by the keys of 'foreman watch'; q or Ctrl-C leaves.
+    """
+    if watches:
+        _watch(Client(url, token), state, {"model": model, "priority": priority, "caller": caller})
+        return
     found: list[msgspec.Raw] = []
     with Client(url, token) as client:
         if after is not None and not WHOLE.fullmatch(after):
@@ -98,6 +112,15 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
     _show_job(job)
     _show_timeline(events)
     _show_answer(job)
+
+
+def _watch(client: Client, state: str | None, filters: dict[str, str | None]) -> None:
+    """Show the list until the person leaves. Raise UsageError without a terminal."""
+    if not sys.stdout.isatty():
+        raise click.UsageError("--watch needs a terminal; 'foreman watch' prints events to a pipe")
+    given = tuple((name, value) for name, value in filters.items() if value)
+    with client, suppress(KeyboardInterrupt):
+        show_watch(client, Look("jobs", state or "", filters=given))
 
 
 class _RawPage(msgspec.Struct):

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import IO, Any
 
 import click
+import msgspec
 from click.core import ParameterSource
 
-from foreman.cli.answer import say_failed, show_answer
+from foreman.cli.answer import say_failed, show_answer, show_figures
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.commands.submit_file import submit_file
 from foreman.cli.console import Typed
 from foreman.cli.exit_codes import FAILED, INTERRUPTED, REFUSED, epilog
 from foreman.cli.near_names import suggest
-from foreman.cli.options import model_options, quiet, reaches_foreman
+from foreman.cli.options import model_options, quiet, reaches_foreman, words
 from foreman.cli.plain import one_line, this_program
 from foreman.cli.script_output import print_json
 from foreman.client import (
@@ -30,7 +32,18 @@ from foreman.client.reading import decode
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import State
 
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
+
+
+def _schema(ctx: click.Context, param: click.Parameter, given: Path | None) -> dict[str, Any] | None:
+    """Read a schema. Raise BadParameter for anything but a JSON object."""
+    if given is None:
+        return None
+    try:
+        return msgspec.json.decode(given.read_bytes(), type=dict[str, Any])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise click.BadParameter(f"{given} is no JSON object: {error}") from None
 
 
 @click.command(
@@ -72,6 +85,31 @@ WITH_FILE = {"file", "no_wait", "as_json", "quiet", "url", "token"}
     metavar="TIME",
     help="Time by which it must have started, such as 2030-01-31T18:00:00Z; else it expires.",
 )
+@click.option("--not-before", metavar="TIME", help="Time before which it does not start, such as 2030-01-31T18:00:00Z.")
+@click.option("--custom-id", metavar="ID", help="Name of your own for the job; commands take it in place of its id.")
+@click.option(
+    "--metadata",
+    multiple=True,
+    callback=words,
+    metavar="NAME=VALUE",
+    help="Metadata of the job; may be repeated.",
+)
+@click.option(
+    "--schema",
+    "format",
+    type=FILE,
+    callback=_schema,
+    metavar="FILE",
+    help="JSON schema that the answer has to follow.",
+)
+@click.option(
+    "--image",
+    "images",
+    type=FILE,
+    multiple=True,
+    metavar="FILE",
+    help="Image to show with the prompt; may be repeated.",
+)
 @click.option(
     "--webhook", "state_webhook_url", metavar="URL", help="URL to send a webhook to for every event of the job."
 )
@@ -95,6 +133,7 @@ def submit(
     model: str | None,
     system: str | None,
     options: dict[str, Any],
+    images: tuple[Path, ...],
     file: IO[bytes] | None,
     no_wait: bool,
     as_json: bool,
@@ -106,7 +145,8 @@ def submit(
     """Submit PROMPT as a job and show its answer as it comes.
 
     Without PROMPT, or when it is -, the prompt is read from standard input. The job is stored first, and runs even if
-    this command is interrupted. The answer goes to standard output, everything else to standard error.
+    this command is interrupted. The answer goes to standard output, everything else to standard error; at the end its
+    figures: tokens, tokens per second, how long it waited and ran, its target, and the end of its id, which names it.
 
     With --file, all jobs are stored and the command does not wait for them. Rejected lines are reported by line number;
     the others are stored.
@@ -118,7 +158,8 @@ def submit(
     prompt = _prompt(prompt)
     with Client(url, token) as client:
         model = model or _first_model(client)
-        asked: Fields = {"system": system, "options": options, **fields}  # type: ignore[typeddict-item]
+        shown = [image.read_bytes() for image in images] or None
+        asked: Fields = {"system": system, "options": options, "images": shown, **fields}  # type: ignore[typeddict-item]
         try:
             body = body_of(model, prompt, asked)
         except ArgumentInvalid as error:
@@ -148,6 +189,8 @@ def submit(
         if job.state is not State.DONE:
             say_failed(job)
             sys.exit(FAILED)
+        if not (as_json or quiet):
+            show_figures(job)
 
 
 def _check_alone() -> None:

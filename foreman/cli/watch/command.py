@@ -23,7 +23,7 @@ from foreman.cli.script_output import print_json
 from foreman.cli.watch import actions
 from foreman.cli.watch.poller import News, Poller
 from foreman.cli.watch.render import draw
-from foreman.cli.watch.screen import Quit, Screen
+from foreman.cli.watch.screen import Look, Quit, Screen
 from foreman.cli.watch.state import Said, WatchState
 from foreman.cli.watch.terminal import read_keys, signals, single_keys, stop
 from foreman.client import Client, Event, Unauthorized
@@ -73,7 +73,7 @@ def watch(as_json: bool, url: str | None, token: str | None) -> None:
             if as_json or not sys.stdout.isatty() or os.environ.get("TERM") == "dumb":
                 _print_events(client, as_json=as_json)
             else:
-                _show(client)
+                show(client)
         except KeyboardInterrupt:
             return
 
@@ -97,8 +97,11 @@ def _line(event: Event) -> Text:
     )
 
 
-def _show(client: Client) -> None:
-    """Draw until `q`. Raise a ClientError when the first connection fails, or the token is refused later."""
+def show(client: Client, look: Look | None = None) -> None:
+    """Draw until `q`. Raise a ClientError when the first connection fails, or the token is refused later.
+
+    `look` is what is shown first.
+    """
     box: _Box = SimpleQueue()
 
     def emit(news: News) -> None:
@@ -106,7 +109,7 @@ def _show(client: Client) -> None:
             time.sleep(FRAME)
         box.put(news)
 
-    state, screen, poller = WatchState(client.url), Screen(), Poller(client, emit)
+    state, screen, poller = WatchState(client.url), Screen(look or Look()), Poller(client, emit)
     state.remember(client.jobs(limit=PAST).jobs)
     state.take(poller.snapshot())
     poller.start()

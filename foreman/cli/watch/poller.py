@@ -113,8 +113,8 @@ class Poller:
             return
         match look.view:
             case "jobs":
-                wanted = {"state": look.states or None, "batch_id": look.batch_id or None}
-                ask = requests.jobs(**wanted, limit=LISTED)
+                wanted = {**dict(look.filters), "state": look.states, "batch_id": look.batch_id}
+                ask = requests.jobs(**{name: value for name, value in wanted.items() if value}, limit=LISTED)
                 self._emit(Listed(decode(self._client.raw(ask), ask.answer).jobs, about(look)))
             case "targets":
                 self._emit(Listed(self._client.targets(), about(look)))
@@ -149,4 +149,4 @@ class Poller:
 
 def about(look: Look) -> str:
     """Return what a list is of, to tell it from one that was asked for before."""
-    return " ".join([look.view, look.states, look.batch_id])
+    return repr((look.view, look.states, look.batch_id, look.filters))

@@ -156,7 +156,11 @@ def _states(look: Look) -> Text:
     for states in STATES:
         name = NAMES.get(states, states)
         line += Text("  ") + Text(name, style="bold cyan" if states == look.states else "not bold dim")
-    return line + Text(f"  of batch {plain(look.batch_id)[-SHORT:]}" if look.batch_id else "", style="not dim")
+    if look.states not in STATES:
+        line += Text("  ") + Text(one_line(look.states), style="bold cyan")
+    wanted = [*look.filters, *([("batch", look.batch_id[-SHORT:])] if look.batch_id else [])]
+    said = ", ".join(f"{name} {value}" for name, value in wanted)
+    return line + Text(f"  of {one_line(said)}" if said else "", style="not dim")
 
 
 def _detail(state: WatchState, screen: Screen, width: int, room: int, now: datetime) -> list[Text]:

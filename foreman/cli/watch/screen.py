@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from rich.text import Text
@@ -56,6 +56,7 @@ class Look:
     view: View = "now"
     states: str = ""  # of the jobs that are listed, separated by commas
     batch_id: str = ""  # whose lines are listed
+    filters: tuple[tuple[str, str], ...] = ()  # further ones of the list of jobs, by their names in the API
     opened: str = ""  # the job that is shown in detail
 
 
@@ -179,7 +180,8 @@ class Screen:
         if self.look.view != "jobs":
             self._show(view="jobs", batch_id="")
         else:
-            self._show(states=STATES[(STATES.index(self.look.states) + 1) % len(STATES)])
+            known = self.look.states in STATES
+            self._show(states=STATES[(STATES.index(self.look.states) + 1) % len(STATES)] if known else STATES[0])
 
     def _select(self, number: int) -> None:
         if self.rows:
@@ -209,11 +211,12 @@ class Screen:
     ) -> None:
         """Look at something else."""
         now = self.look
-        self.look = Look(
-            now.view if view is None else view,
-            now.states if states is None else states,
-            now.batch_id if batch_id is None else batch_id,
-            now.opened if opened is None else opened,
+        self.look = replace(
+            now,
+            view=now.view if view is None else view,
+            states=now.states if states is None else states,
+            batch_id=now.batch_id if batch_id is None else batch_id,
+            opened=now.opened if opened is None else opened,
         )
         if self.look.view != now.view:
             self.query = ""
