@@ -20,6 +20,7 @@ from foreman.actors.systemd import Systemd
 from foreman.config.settings import Settings
 from foreman.domain.errors import ForemanError, SettingInvalid
 from foreman.garbage import few_walk_through_all
+from foreman.greeting import greeting, has_reader
 from foreman.heap import trimmed
 from foreman.opening import opened
 from foreman.resolver import Resolver
@@ -53,7 +54,8 @@ def serve(
         log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
     try:
         with few_walk_through_all(), trimmed():
-            return trio.run(partial(main, settings, reread=reread, clock=clock))
+            greet = lines.write if has_reader() and settings.log_format != "json" else None
+            return trio.run(partial(main, settings, reread=reread, clock=clock, greet=greet))
     finally:
         lines.close()
 
@@ -63,9 +65,13 @@ async def main(
     *,
     reread: Callable[[], Settings] | None = None,
     clock: Callable[[], float] = time.time,
+    greet: Callable[[str], None] | None = None,
     task_status: trio.TaskStatus[Running] = trio.TASK_STATUS_IGNORED,
 ) -> int:
-    """Run the whole program; return its exit code after a drain. Raise errors that no restart can repair."""
+    """Run the whole program; return its exit code after a drain. Raise errors that no restart can repair.
+
+    `greet` gets the lines for a person who looks on.
+    """
     systemd = Systemd.take(os.environ)
     trio.socket.set_custom_hostname_resolver(Resolver())
     listening = _listen(settings)
@@ -82,8 +88,11 @@ async def main(
             await living.start(nursery, listening)
             await living.check_targets()
             url = _url(settings, listening)
-            target = ", ".join(member.target.address for member in living.context.fleet.members)
-            log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=target)
+            fleet = living.context.fleet
+            addresses = [member.target.address for member in fleet.members]
+            log.info("foreman serves", version=__version__, url=url, pid=os.getpid(), target=", ".join(addresses))
+            if greet:
+                greet(greeting(settings, url, addresses, [model.name for model in fleet.models()]))
             task_status.started(Running(url))
             systemd.ready(url)
             await nursery.start(living.supervised("systemd", partial(systemd.run, partial(living.look, url))))

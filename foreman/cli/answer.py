@@ -67,7 +67,7 @@ def _write(chunk: Chunk, status: StatusLine, text: Typed | None, thinking: Typed
 
 def _end(job: Job, text: Typed | None) -> None:
     if text and job.state is State.DONE:
-        text.finish(text_of(job.result) or _as_json(job.result))
+        text.finish(text_of(job.result) or as_json(job.result))
     elif text:
         text.end_line()
 
@@ -121,7 +121,7 @@ def _tokens_per_second(job: Job) -> float | None:
     return None
 
 
-def _as_json(result: Any) -> str:
+def as_json(result: Any) -> str:
     """Return an answer without text, such as embeddings or tool calls, as JSON."""
     return msgspec.json.format(msgspec.json.encode(result)).decode() if result is not None else ""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -15,6 +15,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
+from foreman.cli.columns import GAP, LEAST_OF_LAST, lay_out
 from foreman.cli.plain import one_line, plain
 from foreman.domain.views import Queue
 
@@ -27,8 +28,23 @@ STATE_STYLES = {
     "cancelled": "magenta",
     "expired": "magenta",
 }
-LEAST_OF_LAST = 12  # columns; the least width of the last column of a table
-GAP = 2  # spaces between the columns of a table
+NUMBERS = {  # heads of columns that are aligned to the right
+    *(
+        "AGE",
+        "TOOK",
+        "FOR",
+        "READY IN",
+        "ATTEMPT",
+        "ATTEMPTS",
+        "SIZE",
+        "CONTEXT",
+        "WAITING",
+        "RUNNING",
+        "SPEED",
+        "SEEN",
+    ),
+    *("DONE", "FAILED", "ENDED", "LEFT", "LIMIT", "USED", "IN", "CACHED", "OUT", "BUSY", "HALF", "95%", "COST"),
+}
 PIPED_WIDTH = 1000  # columns; cells are not cut in a pipe
 
 
@@ -51,10 +67,10 @@ def state_text(state: str) -> Text:
 
 
 def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
-    """Print columns under heads.
+    """Print columns under heads, numbers to the right.
 
-    On a narrow terminal, leave out the `spare` columns, in their order, then cut the last column of the table. In a
-    pipe no line ends in spaces.
+    On a narrow terminal, leave out the `spare` columns, in their order, then cut others. In a pipe nothing is cut, and
+    no line ends in spaces.
     """
     cells = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = {
@@ -65,17 +81,8 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, sp
             padded = (cell.plain + " " * (widths[head] - cell.cell_len) for head, cell in zip(heads, row, strict=True))
             click.echo((" " * GAP).join(padded).rstrip())
         return
-    room = console().width
-    left = [head for head in spare if head in widths]
-    while left and _width(heads, widths) > room:
-        del widths[left.pop(0)]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head, width in widths.items():
-        last = head == heads[-1]
-        table.add_column(head, no_wrap=True, overflow="ellipsis", min_width=None if last else width)
-    for row in cells:
-        table.add_row(*(cell for head, cell in zip(heads, row, strict=True) if head in widths))
-    console().print(table)
+    for line in lay_out(heads, cells, console().width, spare=spare, right=NUMBERS):
+        console().print(line)
 
 
 def show_hanging(lead: Text, rest: Text) -> None:
@@ -92,12 +99,6 @@ def show_hanging(lead: Text, rest: Text) -> None:
     grid.add_column(overflow="fold")
     grid.add_row(lead, rest)
     out.print(grid)
-
-
-def _width(heads: Sequence[str], widths: Mapping[str, int]) -> int:
-    """Return the width of the table with its last column cut to LEAST_OF_LAST."""
-    shown = [min(width, LEAST_OF_LAST) if head == heads[-1] else width for head, width in widths.items()]
-    return sum(shown) + GAP * (len(shown) - 1)
 
 
 def span(seconds: float) -> str:
@@ -218,6 +219,8 @@ class Typed:
             self._write("\n")
 
     def _write(self, text: str) -> None:
+        if not text:
+            return
         self._line_open = not text.endswith("\n")
         click.echo(click.style(text, dim=True) if self._dim else text, nl=False)
         sys.stdout.flush()

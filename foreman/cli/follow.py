@@ -54,6 +54,16 @@ def follow(client: Client, job_id: str) -> Iterator[Event | Waiting | Away | Chu
     yield client.job(job_id)
 
 
+def output(client: Client, job_id: str, *, silence: float) -> Iterator[Chunk | StartsOver | None]:
+    """Yield the output of a job from its first chunk, and None for every `silence` seconds without any.
+
+    Raise the client's error once it stops trying.
+    """
+    box: _Box = Queue(UNREAD)
+    threading.Thread(target=_read_stream, args=(client, job_id, box), daemon=True).start()
+    yield from _items(box, lambda: silence)
+
+
 class _EventPoller:
     """Poller of a job's events that yields each once."""
 

@@ -1,7 +1,8 @@
-"""Options that several commands have: --url, --token and --quiet."""
+"""Options that several commands have, such as --url, --token and --quiet."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -12,7 +13,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def reaches_foreman(command: F) -> F:
-    """Add the options --url and --token to a command."""
+    """Add the options --url, --token and --no-color to a command."""
     token = click.option(
         "--token",
         envvar="FOREMAN_TOKEN",
@@ -27,7 +28,20 @@ def reaches_foreman(command: F) -> F:
         metavar="URL",
         help="URL of the running Foreman.  [default: http://127.0.0.1:8080]",
     )
-    return url(token(command))
+    plain = click.option(
+        "--no-color",
+        is_flag=True,
+        expose_value=False,
+        callback=_without_colours,
+        help="Print without colours, as in a pipe, or where NO_COLOR is set.",
+    )
+    return url(token(plain(command)))
+
+
+def _without_colours(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    if given:
+        os.environ["NO_COLOR"] = "1"  # for rich
+        ctx.color = False
 
 
 def quiet(what: str = "Print only the ids, one a line.") -> Callable[[F], F]:

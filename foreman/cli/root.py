@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import signal
 from typing import Any
 
@@ -27,6 +28,7 @@ GROUPS = {  # each command with its module
         "ps": "commands.ps",
         "models": "commands.models",
         "logs": "commands.job_logs",
+        "history": "commands.job_history",
         "usage": "commands.usage",
         "open": "commands.open_page",
     },
@@ -113,6 +115,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print an expected error in one line and exit with its code."""
+        if os.environ.get("NO_COLOR"):
+            ctx.color = False
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:

@@ -65,7 +65,7 @@ def _described(command: click.Command) -> str:
 
 def _rows(command: click.Command) -> Iterator[str]:
     takes_settings = any(param.name == "addr" for param in command.params)
-    explained_elsewhere = {"config", *Settings.model_fields} if takes_settings else {"url", "token"}
+    explained_elsewhere = {"config", *Settings.model_fields} if takes_settings else {"url", "token", "no_color"}
     for param in command.params:
         record = param.get_help_record(click.Context(command)) if isinstance(param, click.Option) else None
         if record is None or param.name in explained_elsewhere:

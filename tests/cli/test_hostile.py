@@ -80,7 +80,7 @@ def test_no_verb_prints_what_a_terminal_obeys(invoke: Invoke, words: str) -> Non
     [
         "jobs -n 1",
         f"show {ID}",
-        f"logs {ID}",
+        f"history {ID}",
         f"deliveries {ID}",
         f"redeliver {ID} 7",
         f"cancel {ID}",

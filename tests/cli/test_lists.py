@@ -66,40 +66,66 @@ def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None
     assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
 
 
-def test_logs_tell_each_attempt_and_what_went_wrong(app: App, here: Invoke) -> None:
+def test_its_history_tells_each_attempt_and_what_went_wrong(app: App, here: Invoke) -> None:
     with app.client() as client:
         job_id = ended(client, FAILS_ONCE)
-    done = here("logs", job_id)
+    done = here("history", job_id)
     assert (done.exit_code, done.stderr) == (0, "")
     states = [line.split()[2] for line in done.stdout.splitlines()]
     assert [state for state in states if state != "loading"] == ["queued", "working", "queued", "working", "done"]
     (failed,) = (line for line in done.stdout.splitlines() if "failed" in line)
     assert "attempt 1 took" in failed
     assert "told to by falls once" in failed
-    shown = msgspec.json.decode(here("logs", "--json", job_id).stdout)
+    shown = msgspec.json.decode(here("history", "--json", job_id).stdout)
     assert [event["state"] for event in shown["events"]] == states
     assert [(told["attempt"], told["outcome"]) for told in shown["attempts"]] == [(1, "queued"), (2, "done")]
 
 
-def test_logs_follow_a_job_to_its_end(app: App, here: Invoke) -> None:
+def test_its_history_follows_a_job_to_its_end(app: App, here: Invoke) -> None:
     with app.client() as client:
         job_id = client.submit("a", "hi #stall", priority="high").job_id
-    with app.begin("logs", "--follow", job_id) as following:
+    with app.begin("history", "--follow", job_id) as following:
         assert following.stdout is not None
         while "working" not in following.stdout.readline():
             pass
         assert here("cancel", "-q", job_id).stdout == f"{job_id}\n"
         assert "cancelled" in following.stdout.read()
         assert following.wait(60) == 1
-    waited = app.run("logs", "--follow", "--quiet", job_id)
+    waited = app.run("history", "--follow", "--quiet", job_id)
     assert (waited.returncode, waited.stdout, waited.stderr) == (1, "", "")
-    lines = app.run("logs", "--follow", "--json", job_id).stdout.splitlines()
+    lines = app.run("history", "--follow", "--json", job_id).stdout.splitlines()
     assert [msgspec.json.decode(line)["state"] for line in lines][-1] == "cancelled"
 
 
-def test_logs_of_a_job_that_is_none(here: Invoke) -> None:
-    done = here("logs", UNKNOWN)
+def test_the_history_of_a_job_that_is_none(here: Invoke) -> None:
+    done = here("history", UNKNOWN)
     assert (done.exit_code, done.stdout, done.stderr) == (4, "", f"foreman: job not found: {UNKNOWN}\n")
+
+
+def test_logs_are_what_a_job_said(app: App, here: Invoke) -> None:
+    with app.client() as client:
+        lines = ended(client, "one\ntwo\nthree #echo")
+        job_id = client.submit("a", "once upon a time #echo #stall", priority="high").job_id
+        stands = client.submit("a", "hi", payload={"not_before": LATER}).job_id
+        bad, vectors = ended(client, "bad #status=400"), client.run("a", input="hi", endpoint="/api/embed").job_id
+    assert here("logs", lines).stdout.split() == ["one", "two", "three", "#echo"]
+    assert here("logs", "--tail", "0", lines).stdout == ""
+    chunks = [msgspec.json.decode(line) for line in here("logs", "--json", lines).stdout.splitlines()]
+    assert chunks[-1]["message"]["content"].startswith("one")
+    failed = here("logs", bad)
+    assert (failed.exit_code, failed.stdout) == (0, "")
+    assert "failed: told to by bad" in failed.stderr
+    assert here("logs", "-f", bad).exit_code == 1
+    assert "embeddings" in here("logs", vectors).stdout
+    waits = here("logs", stands)
+    assert (waits.exit_code, waits.stdout, waits.stderr) == (0, "", "queued: --follow goes on with what comes\n")
+    with app.begin("logs", "--follow", "--tail", "1", job_id) as following:
+        assert following.stdout is not None
+        assert following.stdout.read(9) == "once upon"
+        so_far = here("logs", job_id)
+        assert (so_far.exit_code, so_far.stdout) == (0, "once upon \n")
+        assert here("cancel", "-q", job_id, stands).exit_code == 0
+        assert following.wait(60) == 1
 
 
 def test_jobs_of_one_caller_are_listed(app: App, here: Invoke) -> None:

@@ -56,6 +56,7 @@ def test_the_version(invoke: Invoke) -> None:
         ["models"],
         ["logs", "J1"],
         ["logs", "--follow", "J1"],
+        ["history", "J1"],
         ["show", "J1"],
         ["submit", "hi"],
         ["submit", "-m", "a", "hi"],

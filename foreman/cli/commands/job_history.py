@@ -1,4 +1,4 @@
-"""`foreman logs`: the events and attempts of one job."""
+"""`foreman history`: the events and attempts of one job."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Attempts:
 
 
 @click.command(
-    epilog=epilog("foreman logs 01M851ES4ND9PVJWPF0KQPVXTA", "foreman logs --follow 01M851ES4ND9PVJWPF0KQPVXTA"),
+    epilog=epilog("foreman history 01M851ES4ND9PVJWPF0KQPVXTA", "foreman history --follow 01M851ES4ND9PVJWPF0KQPVXTA"),
     short_help="Show the events and attempts of a job.",
 )
 @click.argument("job_id", metavar="ID", shell_complete=any_job)
@@ -65,7 +65,7 @@ class Attempts:
 )
 @quiet("With --follow: print nothing; the exit code shows how the job ended.")
 @reaches_foreman
-def logs(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
+def history(job_id: str, follows: bool, as_json: bool, quiet: bool, url: str | None, token: str | None) -> None:
     """Show every event of a job with its time, and for each attempt its duration and error.
 
     With --follow the exit code is 1 if the job failed, was cancelled or expired.

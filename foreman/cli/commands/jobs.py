@@ -12,7 +12,7 @@ import msgspec
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import any_job, model_names
-from foreman.cli.console import between, clock, show_hanging, show_table, state_text
+from foreman.cli.console import ago, between, clock, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import WHOLE, id_of, with_job
 from foreman.cli.options import quiet, reaches_foreman
@@ -129,7 +129,7 @@ class _RawPage(msgspec.Struct):
 
 
 def _row(job: Job) -> Sequence[str | Text]:
-    age = between(job.created_at, datetime.now(UTC))
+    age = ago((datetime.now(UTC) - job.created_at).total_seconds())
     attempt = f"{job.attempt}/{job.max_attempts}"
     took = between(job.started_at, job.completed_at)
     return job.job_id, state_text(job.state), job.model, job.priority, attempt, age, took, job.error or ""
