@@ -51,6 +51,7 @@ from foreman.domain.views import (
     Rejected,
     Report,
     Running,
+    Setting,
     Taken,
     Target,
 )
@@ -103,6 +104,7 @@ __all__ = [
     "Rejected",
     "Report",
     "Running",
+    "Setting",
     "StartsOver",
     "State",
     "Submitted",

@@ -40,6 +40,7 @@ from foreman.domain.views import (
     Queue,
     Reloaded,
     Report,
+    Settings,
 )
 
 T = TypeVar("T")
@@ -231,6 +232,11 @@ def usage(
     """Read the usage report."""
     wanted = {"step": step, "by": by, "from": start, "to": end, **(only or {})}
     return Ask(Report, "/usage", params=query(wanted))
+
+
+def settings() -> Ask[Settings]:
+    """Read the settings in force."""
+    return Ask(Settings, "/settings")
 
 
 def me() -> Ask[Me]:

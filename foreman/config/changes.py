@@ -43,7 +43,9 @@ def compare(old: Settings, new: Settings) -> Changes:
             changed += _names(name, before, after)
         else:
             needs_restart.append(name)
-    return Changes(old.model_copy(update=taken), changed, needs_restart)
+    kept = old.model_copy(update=taken)
+    names = [name for name, field in Settings.model_fields.items() if reloads(field)]
+    return Changes(kept.from_sources(old.origins.taking(new.origins, names)), changed, needs_restart)
 
 
 def plan_targets(old: Settings, new: Settings) -> TargetPlan:

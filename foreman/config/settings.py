@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
 import platformdirs
-from pydantic import ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 
 from foreman.config.checks import (
@@ -32,19 +32,20 @@ from foreman.config.checks import (
     host_name,
 )
 from foreman.config.cost_settings import Costs
+from foreman.config.hiding import HIDDEN as HIDDEN
 from foreman.config.http_settings import AT_START, HttpSettings
 from foreman.config.macros import Macros
 from foreman.config.managed_model import ManagedModel
+from foreman.config.origins import Origins
 from foreman.config.quota_settings import Quotas
 from foreman.config.target_settings import TargetSettings, targets_of
-
-HIDDEN = "***"  # shown in place of a secret
 
 
 class Settings(HttpSettings):
     """All settings in force. Times are seconds, sizes are bytes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    _origins: Origins = PrivateAttr(default_factory=Origins)
 
     data_dir: Path = Field(
         json_schema_extra=AT_START,
@@ -81,9 +82,9 @@ class Settings(HttpSettings):
         description="URL at which the others reach this Foreman, to read the answers of jobs that run here. The "
         "default is made of `addr` and the host's name; with a loopback address there is none.",
     )
-    lease: Annotated[float, Field(ge=10, le=300, allow_inf_nan=False)] = Field(
+    lease: Annotated[PositiveSeconds, Field(ge=10, le=300)] = Field(
         default=20,
-        description="Seconds, 10 to 300, after which a Foreman that is silent is taken for dead: others run its jobs.",
+        description="Time, 10 s to 5 min, after which a Foreman that is silent is taken for dead: others run its jobs.",
     )
 
     ollama_url: Urls = Field(
@@ -286,6 +287,17 @@ class Settings(HttpSettings):
     @classmethod
     def _fill_macros(cls, models: list[ManagedModel], info: ValidationInfo) -> list[ManagedModel]:
         return [model.filled(info.data.get("macros", {})) for model in models]
+
+    @property
+    def origins(self) -> Origins:
+        """Return where the values come from."""
+        return self._origins
+
+    def from_sources(self, origins: Origins) -> Self:
+        """Return these settings, which come from there."""
+        copy = self.model_copy()
+        copy._origins = origins
+        return copy
 
     @property
     def all_targets(self) -> list[TargetSettings]:

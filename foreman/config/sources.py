@@ -25,12 +25,13 @@ from foreman.config.checks import check_together
 from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_checks import check_models
 from foreman.config.managed_model import ManagedModel
+from foreman.config.origins import PREFIX as PREFIX
+from foreman.config.origins import origins_of
 from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import HIDDEN, Settings
 from foreman.config.target_settings import TargetSettings, check_targets
 from foreman.domain.errors import SettingInvalid
 
-PREFIX = "FOREMAN_"
 DEFAULT_FILE = Path("config/foreman.toml")
 NOT_SETTINGS = {"FOREMAN_CONFIG", "FOREMAN_URL", "FOREMAN_ENGINE_KEY", "FOREMAN_ENGINE_OF"}  # read elsewhere
 
@@ -66,7 +67,8 @@ def load(config: Path | None = None, flags: Mapping[str, Any] | None = None) -> 
     check_together(settings)
     check_targets(settings)
     check_models(settings)
-    return settings
+    file = chosen if chosen.is_file() else None
+    return settings.from_sources(origins_of(Settings.model_fields, dict(flags or {}), file))
 
 
 def rereading(config: Path | None, flags: Mapping[str, Any] | None = None) -> Callable[[], Settings]:

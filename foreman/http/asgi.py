@@ -29,6 +29,7 @@ from foreman.http.routes.me import me
 from foreman.http.routes.metrics import metrics
 from foreman.http.routes.nodes import nodes
 from foreman.http.routes.service import service
+from foreman.http.routes.settings import settings
 from foreman.http.routes.targets import targets
 from foreman.http.routes.upstream import upstream
 from foreman.http.routes.usage import usage
@@ -42,6 +43,7 @@ BLUEPRINTS = (
     targets,
     nodes,
     me,
+    settings,
     usage,
     metrics,
     upstream,

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 
 from pydantic.fields import FieldInfo
 
-from foreman.cli.setting_options import shown, unmarked, without_secrets
 from foreman.config.cost_settings import CostSettings
 from foreman.config.managed_model import ManagedModel
 from foreman.config.quota_settings import QuotaSettings
 from foreman.config.settings import Settings, reloads
+from foreman.config.shown import shown, unmarked, without_secrets
 from foreman.config.target_settings import TargetSettings
 from scripts.generate import ROOT
 

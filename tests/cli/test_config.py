@@ -11,8 +11,9 @@ import msgspec
 import pytest
 
 from foreman import supervisor
-from foreman.cli.setting_options import NOT_FLAGS, summary
+from foreman.cli.setting_options import NOT_FLAGS
 from foreman.config.settings import Settings
+from foreman.config.shown import summary
 from foreman.config.sources import load
 from tests.cli.conftest import ROOT, Invoke
 

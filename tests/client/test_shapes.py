@@ -92,6 +92,7 @@ def found(client: Client, job_id: str) -> list[str]:
     assert raw(requests.queue())["defaults"]
     assert raw(requests.usage("minute", "model", None, None))["rows"]
     assert raw(requests.me())["rights"]
+    assert raw(requests.settings())["settings"]
     raw(requests.usage(None, None, None, None))
     for path in (requests.job(job_id), requests.jobs(limit=50), requests.events(job_id), requests.health()):
         raw(path)

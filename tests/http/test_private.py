@@ -61,6 +61,7 @@ ROUTES = {
     "GET /targets": NONE,
     "GET /nodes": NONE,
     "GET /me": OWN,
+    "GET /settings": ADMIN,
     "GET /nodes/between/outputs/<job_id>": NODES,
     "GET /nodes/between/errors/<job_id>": NODES,
     "POST /nodes/between/calls/<path:path>": NODES,

@@ -10,7 +10,6 @@ from typing import Any
 import click
 from rich.text import Text
 
-from foreman.cli.commands.config import file_of
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.console import console
 from foreman.cli.doctor import local, remote
@@ -81,7 +80,7 @@ def _examine(
     except SettingInvalid as invalid:
         yield bad("settings", str(invalid), "fix this setting first; 'foreman serve --help' explains each")
         return
-    file = file_of(config)
+    file = settings.origins.file
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
     yield local.token(settings)
     if settings.tls_cert:

@@ -90,6 +90,8 @@ from foreman.domain.views.service import (
     Reloaded,
     Report,
     Running,
+    Setting,
+    Settings,
     Ticket,
 )
 from foreman.domain.views.targets import LoadedModel, ModelLog, Target, TargetLog, Targets
@@ -171,6 +173,8 @@ __all__ = [
     "Report",
     "ResponseDeleted",
     "Running",
+    "Setting",
+    "Settings",
     "StreamMessage",
     "StreamStatus",
     "Submitted",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import field
@@ -94,6 +94,29 @@ class Reloaded(msgspec.Struct, frozen=True):
 
     changed: Annotated[list[str], about("Settings taken over; `targets.NAME` and `models.NAME` are tables.")] = []
     needs_restart: Annotated[list[str], about("Settings that differ and need a restart.")] = []
+
+
+class Setting(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting in force. Secrets are shown as `***`."""
+
+    name: str
+    value: Any = None
+    text: Annotated[str, about("The value as `foreman config` shows it.")] = ""
+    source: Annotated[str, about("flag, environment, secret file, .env, file or default.")] = field(
+        name="from", default_factory=str
+    )
+    default: Annotated[str, about("The default, as text.")] = ""
+    is_default: bool = True
+    unit: Annotated[str | None, schema(enum=["seconds", "bytes", None])] = None
+    description: str = ""
+    changes_at_reload: Annotated[bool, about("False where a change needs a restart.")] = True
+
+
+class Settings(msgspec.Struct, frozen=True):
+    """The settings in force, and the file that they were read from."""
+
+    file: str | None = None
+    settings: list[Setting] = []
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):

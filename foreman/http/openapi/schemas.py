@@ -60,6 +60,7 @@ VIEWS: tuple[type[msgspec.Struct], ...] = (
     views.Readiness,
     views.Report,
     views.ResponseDeleted,
+    views.Settings,
     views.Submitted,
     views.Target,
     views.TargetLog,

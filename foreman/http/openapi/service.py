@@ -116,6 +116,9 @@ def service_paths() -> Paths:
                 "admin_required",
             )
         },
+        "/settings": {
+            "get": service("settings", "Show the settings in force, without secrets", "Settings", "admin_required")
+        },
         "/usage": {
             "get": service(
                 "usage",
