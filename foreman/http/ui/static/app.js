@@ -1,15 +1,21 @@
 import { batch } from "./batch.js";
 import { batches } from "./batches.js";
-import { say } from "./dom.js";
+import { commands, opening } from "./commands.js";
+import { h, say } from "./dom.js";
 import { Feed } from "./feed.js";
 import { job } from "./job.js";
+import { listen } from "./keys.js";
 import { Link } from "./link.js";
 import { list } from "./list.js";
+import { menu } from "./menu.js";
 import { models } from "./models.js";
 import { now } from "./now.js";
 import { playground } from "./playground.js";
+import { settings } from "./settings.js";
+import { sheet, shown as keys } from "./sheet.js";
 import { submit } from "./submit.js";
 import { targets } from "./targets.js";
+import { teller } from "./tell.js";
 import { usage } from "./usage.js";
 import { who } from "./who.js";
 
@@ -44,6 +50,7 @@ function route() {
   else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "playground") leave = playground(main, { feed, link, id: id && decodeURIComponent(id), query: new URLSearchParams(asked) });
+  else if (view === "settings") leave = settings(main, { query: new URLSearchParams(asked) });
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {
@@ -56,7 +63,11 @@ function route() {
 }
 
 addEventListener("hashchange", route);
+const showKeys = () => sheet(commands({ all: true }));
+opening({ menu, sheet: showKeys });
+listen(menu);
 route();
-who();
+who([h("a", { href: "#/settings" }, "Settings"), h("button", { onclick: menu }, "Commands", keys("Ctrl+K")), h("button", { onclick: showKeys }, "Keyboard shortcuts", keys("?"))]);
+teller(feed);
 link.run();
 feed.run();

@@ -6,6 +6,7 @@ import { copy } from "./copy.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
 import { download } from "./download.js";
 import { bytes, count, heard, moment, plural, seconds } from "./format.js";
+import { tellMe } from "./tell.js";
 
 const EVERY = 2000; // ms between looks while it is open; changes of jobs may come before
 const CONTENT = "/content"; // of a file that may be removed before its batch
@@ -147,6 +148,7 @@ export function batch(main, { feed, link, id }) {
       ended(found) + found.queued > 0 && h("a.button", { href: `#/jobs?${new URLSearchParams({ batch_id: id })}` }, "Its jobs"),
       isCancellable(found) && h("button", { onclick: () => cancel(found) }, "Cancel"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
+      going && tellMe(`batches/${id}`, named(found)),
     );
     if (focused) actions.querySelector("a, button").focus();
   }

@@ -9,6 +9,7 @@ import { Deliveries } from "./deliveries.js";
 import { fill, gently, h, say, toast } from "./dom.js";
 import { ENDED, called, heard, moment, pill, plural, seconds, short } from "./format.js";
 import { LiveText } from "./live.js";
+import { tellMe } from "./tell.js";
 import { timeline } from "./timeline.js";
 
 /** One job: what became of it, what was asked, what was answered. */
@@ -76,6 +77,7 @@ export function job(main, { feed, link, id }) {
       ended && found.state !== "done" && !found.batch_id && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
       ended && !found.batch_id && h("button", { onclick: () => remove(found) }, "Delete"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
+      !ended && tellMe(`jobs/${id}`, called(found)),
     );
     if (focused) actions.querySelector("button").focus();
   }

@@ -2,6 +2,7 @@ import { ask, get } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { STATES } from "./format.js";
 import { ENDPOINTS, payload } from "./payload.js";
+import { submitted, tellAll } from "./tell.js";
 
 /** A form for one job; it leads to the job's page. */
 export function submit(main) {
@@ -53,6 +54,7 @@ export function submit(main) {
         h("div.events", { role: "group", "aria-label": "States sent to the webhook" }, events.map((event) => h("label.check", {}, event, event.value)), h("span.muted", {}, "none chosen: all")),
       ),
     ),
+    tellAll(),
     fault,
     h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
@@ -83,6 +85,7 @@ export function submit(main) {
       const chosen = events.filter((one) => one.checked).map((one) => one.value);
       const json = payload(given, await Promise.all([...images.files].map(read)), chosen);
       const { job_id: id } = await (await ask("/jobs", { method: "POST", json })).json();
+      submitted(id, json.custom_id);
       location.hash = `#/jobs/${id}`;
     } catch (problem) {
       fault.hidden = false;
