@@ -11,6 +11,7 @@ import click
 import msgspec
 from rich.text import Text
 
+from foreman.cli.answer import figures
 from foreman.cli.commands.shell_completion import any_job, model_names
 from foreman.cli.console import ago, between, clock, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
@@ -25,6 +26,7 @@ from foreman.client.reading import decode
 from foreman.domain.job import State
 
 LONGEST_PAGE = 500  # jobs in one page of the API
+LEAST_OF_PROMPT = 16  # columns
 
 
 @click.command(
@@ -85,9 +87,10 @@ def jobs(
         click.echo("no jobs", err=True)
         return
     show_table(
-        ("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "ERROR"),
+        ("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "PROMPT", "ERROR"),
         map(_row, rows),
-        spare=("PRIORITY", "ATTEMPT", "AGE", "TOOK"),
+        spare=("ATTEMPT", "PRIORITY", "TOOK", "PROMPT", "AGE"),
+        keeps={"PROMPT": LEAST_OF_PROMPT},
     )
     if after:
         click.echo(one_line(f"more: --after {after}"), err=True)
@@ -132,7 +135,17 @@ def _row(job: Job) -> Sequence[str | Text]:
     age = ago((datetime.now(UTC) - job.created_at).total_seconds())
     attempt = f"{job.attempt}/{job.max_attempts}"
     took = between(job.started_at, job.completed_at)
-    return job.job_id, state_text(job.state), job.model, job.priority, attempt, age, took, job.error or ""
+    return (
+        job.job_id,
+        state_text(job.state),
+        job.model,
+        job.priority,
+        attempt,
+        age,
+        took,
+        job.prompt_excerpt or "",
+        job.error or "",
+    )
 
 
 def _show_job(job: Job) -> None:
@@ -152,6 +165,8 @@ def _show_job(job: Job) -> None:
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
         "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
+        "prompt": job.prompt_excerpt,
+        "figures": figures(job) if job.ended else None,
         "kept until": clock(job.expires_at, day=True) if job.expires_at else None,
     }
     for name, value in lines.items():
