@@ -30,12 +30,21 @@ LEAST_OF_PROMPT = 16  # columns
 
 
 @click.command(
-    epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --quiet --state failed | xargs foreman retry")
+    epilog=epilog(
+        "foreman jobs --state failed -n 100",
+        "foreman jobs --search 'invoice berlin*'",
+        "foreman jobs --quiet --state failed | xargs foreman retry",
+    )
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
 @click.option("--caller", metavar="NAME", help="Only jobs of this caller, or of the token of this name.")
+@click.option(
+    "--search",
+    metavar="WORDS",
+    help="Only jobs with all these words in the request or the answer; WORD* stands for all that begin so.",
+)
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option(
@@ -49,6 +58,7 @@ def jobs(
     model: str | None,
     priority: str | None,
     caller: str | None,
+    search: str | None,
     limit: int,
     after: str | None,
     watches: bool,
@@ -70,7 +80,9 @@ def jobs(
             after = id_of(client, after)
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
-            ask = requests.jobs(state=state, model=model, priority=priority, caller=caller, limit=size, after=after)
+            ask = requests.jobs(
+                state=state, model=model, priority=priority, caller=caller, q=search, limit=size, after=after
+            )
             page = decode(client.raw(ask), _RawPage)
             found += page.jobs
             after = page.next
