@@ -5,8 +5,9 @@ two tries of the same text, `#status=429` answers so (`#after=3`: Retry-After), 
 `#garbage` and `#nothttp` are unreadable, `#gigabyte=64` streams that many MiB, `#longline=64` is one line of that many
 MiB, `#silent` never answers, `#stall` stops in the middle, `#error` puts an error into the stream, `#cut=2` ends the
 body after two chunks (with `#break` it is broken off there), `#plain` does not stream, `#echo` says the text back,
-`#tool` calls a tool, `#think` thinks first, `#image` shows a picture, `#die` ends the process, `#room=3` is busy (429)
-while so many are answered. Asked for a schema, it makes JSON of it up.
+`#exact` too, in one chunk and with its line ends, `#tool` calls a tool, `#think` thinks first, `#image` shows a
+picture, `#die` ends the process, `#room=3` is busy (429) while so many are answered. Asked for a schema, it makes JSON
+of it up.
 """
 
 from __future__ import annotations
@@ -263,7 +264,10 @@ class Upstream:
         if isinstance(schema := asked.get("format"), dict):
             words = [json.dumps(example_of(schema))]
         else:
-            words = text.split() if "echo" in told else [f"w{n}" for n in range(int(told.get("chunks", 3)))]
+            said_back = [text] if "exact" in told else text.split()
+            words = (
+                said_back if {"echo", "exact"} & told.keys() else [f"w{n}" for n in range(int(told.get("chunks", 3)))]
+            )
         chunks = list(SAY[path](asked["model"], words, told))
         if "plain" in told or not asked.get("stream", path.startswith("/api/")):
             return await self.reply(stream, 200, whole(path, asked["model"], words))

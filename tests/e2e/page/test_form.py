@@ -155,7 +155,7 @@ def test_images_options_and_a_schema_take_the_form_of_their_endpoint(
     assert asked == {"model": "a", "keep": "this", **wanted}
     assert job(shared, job_id)["endpoint"] == endpoint
     expect(page.get_by_role("region", name="Asked")).to_contain_text("be brief")
-    expect(page.get_by_role("region", name="Asked")).to_contain_text("with 1 image")
+    expect(page.get_by_role("region", name="Asked").get_by_role("img", name="image 1")).to_be_visible()
 
 
 def test_messages_of_anthropics_api_are_made_too(page: Page, shared: Daemon) -> None:

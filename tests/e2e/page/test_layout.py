@@ -36,9 +36,19 @@ def test_nothing_is_wider_than_the_screen_and_no_control_lies_on_another(
     for priority in ("high", "normal", "low"):
         submit(daemon, "x", model=LONG, priority=priority, custom_id=priority * 8)
     submit(daemon, "x", model=LONG, not_before="2090-12-24T00:00:00Z")
-    for view in ("", "#/jobs", "#/new", f"#/jobs/{failed}", f"#/jobs/{made}", f"#/jobs/{first}"):
+    for view in (
+        "",
+        "#/jobs",
+        "#/new",
+        f"#/jobs/{failed}",
+        f"#/jobs/{made}",
+        f"#/jobs/{first}",
+        f"#/compare/{failed}/{made}",
+    ):
         opened(page, daemon, view)
-        if view == "":
+        if "compare" in view:
+            expect(page.get_by_role("region", name="Answered").locator(".card")).to_have_count(2)
+        elif view == "":
             expect(page.locator(".job .answer")).to_have_count(2)
             expect(page.locator(".waiting li")).to_have_count(4)
             page.get_by_text("1 waits for its time").click()

@@ -23,21 +23,6 @@ export function whole(result) {
   };
 }
 
-/** What was asked, as `[{ role, text, images }]`. */
-export function asked(request) {
-  const list = [request.messages, request.input].find(Array.isArray) ?? [];
-  const said = list.filter((message) => message !== null && typeof message === "object").map((message) => ({
-    role: message.role ?? "user",
-    text: texts(message.content),
-    images: (message.images ?? []).length + (Array.isArray(message.content) ? message.content.filter((part) => /image/.test(part?.type)).length : 0),
-  }));
-  const system = request.system ?? request.instructions;
-  if (system) said.unshift({ role: "system", text: texts(system), images: 0 });
-  const prompt = request.prompt ?? (typeof request.input === "string" ? request.input : null);
-  if (prompt) said.push({ role: "user", text: texts(prompt), images: (request.images ?? []).length });
-  return said;
-}
-
 function texts(content) {
   if (typeof content === "string") return content;
   if (!Array.isArray(content)) return "";

@@ -1,6 +1,7 @@
 import { batch } from "./batch.js";
 import { batches } from "./batches.js";
 import { commands, opening } from "./commands.js";
+import { compare } from "./compare.js";
 import { h, say } from "./dom.js";
 import { Feed } from "./feed.js";
 import { job } from "./job.js";
@@ -9,6 +10,7 @@ import { Link } from "./link.js";
 import { list } from "./list.js";
 import { menu } from "./menu.js";
 import { models } from "./models.js";
+import { cameFrom } from "./neighbours.js";
 import { now } from "./now.js";
 import { playground } from "./playground.js";
 import { settings } from "./settings.js";
@@ -39,14 +41,15 @@ link.addEventListener("change", () => {
 
 function route() {
   const [path, asked = ""] = location.hash.slice(1).split("?");
-  const [, view = "", id] = path.split("/");
+  const [, view = "", id, other] = path.split("/");
   leave();
   document.title = "Foreman";
   if (view === "jobs" && id) leave = job(main, { feed, link, id: decodeURIComponent(id) });
+  else if (view === "compare" && id) leave = compare(main, { feed, link, ids: [id, other].filter(Boolean).map(decodeURIComponent) });
   else if (view === "jobs") leave = list(main, { feed, query: new URLSearchParams(asked) });
   else if (view === "batches" && id) leave = batch(main, { feed, link, id: decodeURIComponent(id) });
   else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
-  else if (view === "new") leave = submit(main);
+  else if (view === "new") leave = submit(main, { query: new URLSearchParams(asked) });
   else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "playground") leave = playground(main, { feed, link, id: id && decodeURIComponent(id), query: new URLSearchParams(asked) });
@@ -54,7 +57,7 @@ function route() {
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });
   for (const entry of document.querySelectorAll("nav a")) {
-    const here = entry.getAttribute("href") === `#/${view}`;
+    const here = entry.getAttribute("href") === `#/${view === "compare" ? "jobs" : view}`;
     if (here) entry.setAttribute("aria-current", "page");
     else entry.removeAttribute("aria-current");
     if (here) entry.scrollIntoView({ block: "nearest", inline: "nearest" }); // where the bar is too narrow for all
@@ -62,7 +65,10 @@ function route() {
   scrollTo(0, 0);
 }
 
-addEventListener("hashchange", route);
+addEventListener("hashchange", (event) => {
+  cameFrom(new URL(event.oldURL).hash || "#/");
+  route();
+});
 const showKeys = () => sheet(commands({ all: true }));
 opening({ menu, sheet: showKeys });
 listen(menu);

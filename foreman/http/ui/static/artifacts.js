@@ -2,6 +2,7 @@ import { ask } from "./api.js";
 import { fill, h, toast } from "./dom.js";
 import { bytes } from "./format.js";
 
+const TEXTS = /^text\/|json|xml|^image\//; // types that can be shown
 const MOST_TEXT = 200_000; // characters of an artifact shown on the page
 
 /** What a job has made, to look at and to download. */
@@ -25,8 +26,8 @@ export class Artifacts {
     const box = h("div", {});
     const open = () => this.open(one, box).catch((fault) => toast(fault.message, "bad"));
     const download = () => this.download(one).catch((fault) => toast(fault.message, "bad"));
-    const title = h("div.row", {}, h("span.mono.long", {}, one.name), h("span.muted", {}, `${one.content_type}, ${bytes(one.size)}`), h("button.small", { "aria-label": `Show ${one.name}`, onclick: open }, "Show"), h("button.small", { "aria-label": `Download ${one.name}`, onclick: download }, "Download"));
-    if (one.content_type.startsWith("image/")) open();
+    const title = h("div.row", {}, h("span.mono.long", {}, one.name), h("span.muted", {}, `${one.content_type}, ${bytes(one.size)}`), TEXTS.test(one.content_type) && h("button.small", { "aria-label": `Show ${one.name}`, onclick: open }, "Show"), h("button.small", { "aria-label": `Download ${one.name}`, onclick: download }, "Download"));
+    if (/^(image|audio)\//.test(one.content_type)) open();
     return h("li", {}, title, box);
   }
 
@@ -43,6 +44,8 @@ export class Artifacts {
   async open(one, box) {
     if (one.content_type.startsWith("image/")) {
       fill(box, h("img.artifact", { src: await this.url(one), alt: one.name }));
+    } else if (one.content_type.startsWith("audio/")) {
+      fill(box, h("audio.artifact", { src: await this.url(one), controls: true, "aria-label": one.name }));
     } else {
       const text = await (await this.blob(one)).text();
       fill(box, h("pre", { tabIndex: 0 }, text.slice(0, MOST_TEXT)), text.length > MOST_TEXT && h("p.muted", {}, "The rest is in the download."));

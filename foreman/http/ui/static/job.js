@@ -1,26 +1,31 @@
 import { ask, get } from "./api.js";
-import { asked, whole } from "./answer.js";
 import { Artifacts } from "./artifacts.js";
 import { cancelJob } from "./cancel.js";
-import { now } from "./clock.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
 import { Deliveries } from "./deliveries.js";
 import { fill, gently, h, say, toast } from "./dom.js";
-import { ENDED, called, heard, moment, pill, plural, seconds, short } from "./format.js";
+import { ENDED, called, heard, pill } from "./format.js";
+import { Answered } from "./job_answer.js";
+import { facts } from "./job_facts.js";
+import { Neighbours } from "./job_neighbours.js";
+import { Asked, requestOf } from "./job_request.js";
+import { Waits } from "./job_waits.js";
 import { LiveText } from "./live.js";
 import { tellMe } from "./tell.js";
 import { timeline } from "./timeline.js";
 
 /** One job: what became of it, what was asked, what was answered. */
 export function job(main, { feed, link, id }) {
+  const others = new Neighbours();
   const title = h("h1.row", {});
-  const facts = h("dl.facts", {});
+  const known = h("dl.facts", {});
   const actions = h("div.row.actions", {});
   const fault = h("p.fault", { hidden: true, role: "alert" });
   const steps = h("section.card", { "aria-label": "Timeline" });
-  const request = h("section.card", { "aria-label": "Asked" }, h("h2", {}, "Asked"));
-  const answer = h("section.card", { "aria-label": "Answered" });
+  const waits = new Waits();
+  const request = new Asked();
+  const answer = new Answered();
   const artifacts = new Artifacts(id);
   const deliveries = new Deliveries(id, () => refresh());
   let alive = true;
@@ -28,10 +33,8 @@ export function job(main, { feed, link, id }) {
   let shown = null; // the state that the page shows
   let ended = false;
 
-  fill(main, title, fault, actions, facts, steps, request, answer, artifacts.element, deliveries.element);
-  get(`/jobs/${encodeURIComponent(id)}/request`)
-    .then((found) => alive && showRequest(found))
-    .catch(() => {});
+  fill(main, others.element, title, fault, actions, known, waits.element, steps, request.element, answer.element, artifacts.element, deliveries.element);
+  requestOf(id).then((found) => alive && request.show(found), (problem) => alive && request.say(unread(problem)));
 
   const refresh = gently(async () => {
     if (!alive) return;
@@ -50,9 +53,12 @@ export function job(main, { feed, link, id }) {
     ended = ENDED.has(found.state);
     say(fault, found.error ? `${found.error}${found.error_code ? ` (${found.error_code})` : ""}` : "");
     fault.hidden = !found.error;
-    showFacts(found);
+    fill(known, facts(found));
+    request.of(found);
+    waits.show(found).catch(() => {}); // it is asked again with the next beat
     timeline(steps, events);
     deliveries.show(log, new Map(events.map((event) => [event.seq, event.state])));
+    if (!shown) others.find(found);
     if (shown === found.state) return;
     shown = found.state;
     fill(title, pill(found.state), h("span.long", {}, found.model), !ended && heard());
@@ -61,11 +67,11 @@ export function job(main, { feed, link, id }) {
     if (ended) {
       live?.stop();
       live = null;
-      showAnswer(found);
+      answer.show(found);
       artifacts.show(found.artifacts);
     } else if (!live) {
       live = new LiveText(id);
-      fill(answer, h("h2", {}, "Answer"), live.element);
+      answer.follow(live);
     }
   }
 
@@ -76,6 +82,8 @@ export function job(main, { feed, link, id }) {
       !ended && h("button", { onclick: () => cancelJob(found).then(refresh, (problem) => toast(problem.message, "bad")) }, "Cancel"),
       ended && found.state !== "done" && !found.batch_id && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
       ended && !found.batch_id && h("button", { onclick: () => remove(found) }, "Delete"),
+      h("a.button", { href: `#/new?from=${id}` }, "Edit and run again"),
+      h("a.button", { href: `#/compare/${id}` }, "Compare"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
       !ended && tellMe(`jobs/${id}`, called(found)),
     );
@@ -97,58 +105,6 @@ export function job(main, { feed, link, id }) {
     if (sure && (await act("DELETE", ""))) location.hash = "#/jobs";
   }
 
-  function showFacts(found) {
-    const later = found.not_before && Date.parse(found.not_before) > now(); // then it has no place in the line yet
-    const place = later ? null : found.queue_position;
-    const eta = later ? null : found.eta_seconds;
-    const rows = {
-      Id: h("span.mono", {}, found.job_id),
-      "Custom id": found.custom_id,
-      Submitted: moment(found.created_at),
-      By: found.caller && (found.owner && found.caller !== found.owner ? `${found.caller} (token ${found.owner})` : found.caller),
-      Endpoint: h("span.mono", {}, found.endpoint),
-      Priority: found.priority,
-      Attempt: `${found.attempt} of ${found.max_attempts}`,
-      Target: found.target,
-      Batch: found.batch_id && h("a.mono", { href: `#/batches/${found.batch_id}` }, short(found.batch_id)),
-      "Not before": found.not_before && moment(found.not_before),
-      Position: place && (place >= 1000 ? "1,000 or more" : `${place}`),
-      "Waits because": found.why?.text,
-      "Ready in about": eta === null ? null : seconds(eta),
-      "Kept until": found.expires_at && moment(found.expires_at),
-      ...Object.fromEntries(Object.entries(found.metadata ?? {}).map(([key, value]) => [`metadata: ${key}`, value])),
-    };
-    fill(facts, Object.entries(rows).filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
-  }
-
-  function showRequest(found) {
-    const said = asked(found);
-    const { messages, prompt, input, system, instructions, ...rest } = found;
-    const raw = (what) => h("pre", { tabIndex: 0 }, JSON.stringify(what, null, 2));
-    fill(
-      request,
-      h("h2", {}, "Asked"),
-      said.map((message) => h("div.message", {}, h("span.label", {}, message.role), h("p.text", {}, message.text), message.images > 0 && h("p.muted", {}, `with ${plural(message.images, "image")}`))),
-      said.length ? h("details", {}, h("summary", {}, "The rest of the request"), raw(rest)) : raw(found),
-    );
-  }
-
-  function showAnswer(found) {
-    if (!found.result) {
-      fill(answer, h("h2", {}, "Answer"), h("p.muted", {}, "No answer"));
-      return;
-    }
-    const { text, thinking, calls } = whole(found.result);
-    fill(
-      answer,
-      h("div.row", {}, h("h2", {}, "Answer"), text && h("button.small", { onclick: () => copy(text, "The answer") }, "Copy answer")),
-      thinking && h("p.thinking", {}, thinking),
-      text && h("p.text", {}, text),
-      calls.length > 0 && h("pre", { tabIndex: 0 }, JSON.stringify(calls, null, 2)),
-      h("details", {}, h("summary", {}, "The whole result"), h("pre", { tabIndex: 0 }, JSON.stringify(found.result, null, 2))),
-    );
-  }
-
   const changed = (event) => {
     if (event.detail.some((change) => change.job_id === id)) refresh();
   };
@@ -163,12 +119,20 @@ export function job(main, { feed, link, id }) {
     alive = false;
     clearInterval(beat);
     live?.stop();
+    request.stop();
+    answer.stop();
     artifacts.stop();
     feed.removeEventListener("changes", changed);
     feed.removeEventListener("reset", again);
     link.removeEventListener("change", again);
   }
   return stop;
+}
+
+/** Why a request cannot be shown. */
+function unread(problem) {
+  if (problem.status === 404) return "The request is no longer kept.";
+  return problem instanceof SyntaxError ? "The request is not JSON." : problem.message;
 }
 
 /** All changes of a job, page by page. */

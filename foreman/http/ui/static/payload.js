@@ -1,25 +1,18 @@
 /** What is posted to /jobs for what stands in the form. Throws an Error with what is wrong. */
+import { restorer } from "./embedded.js";
 
 export const ENDPOINTS = ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions", "/api/embed", "/v1/embeddings"];
 const MESSAGES_LENGTH = 1024; // tokens; Anthropic's API wants to be told how long an answer may be
 
 /**
  * `form` holds the texts of the fields, `images` is a list of `{ type, data }` with the data in base64, `events` a list
- * of states.
+ * of states. Where the form has the whole request as JSON, `files` are those whose names stand in it.
  */
-export function payload(form, images, events) {
-  const asked = {
-    prompt: form.prompt,
-    system: form.system,
-    images,
-    options: object(form.options, "Options"),
-    schema: object(form.schema, "Schema of the answer"),
-  };
+export function payload(form, images, events, files = []) {
   const endpoint = form.endpoint || ENDPOINTS[0];
+  const whole = form.request && { ...object(form.request, "Request", restorer(files)), model: form.model };
   return {
-    model: form.model,
-    ...BODIES[endpoint](asked),
-    ...object(form.extra, "Other fields"),
+    ...(whole || simple(form, images, endpoint)),
     ...own({
       endpoint: endpoint === ENDPOINTS[0] ? null : endpoint,
       priority: form.priority === "normal" ? null : form.priority,
@@ -33,6 +26,17 @@ export function payload(form, images, events) {
       webhook_events: events.length ? events : null,
     }),
   };
+}
+
+function simple(form, images, endpoint) {
+  const asked = {
+    prompt: form.prompt,
+    system: form.system,
+    images,
+    options: object(form.options, "Options"),
+    schema: object(form.schema, "Schema of the answer"),
+  };
+  return { model: form.model, ...BODIES[endpoint](asked), ...object(form.extra, "Other fields") };
 }
 
 const BODIES = {
@@ -101,11 +105,11 @@ function time(text) {
   return text ? new Date(text).toISOString() : null;
 }
 
-function object(text, name) {
+function object(text, name, revive) {
   if (!text) return null;
   let found;
   try {
-    found = JSON.parse(text);
+    found = JSON.parse(text, revive);
   } catch (error) {
     throw new Error(`${name}: this is no JSON (${error.message}).`);
   }

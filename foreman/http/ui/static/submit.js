@@ -1,11 +1,15 @@
 import { ask, get } from "./api.js";
 import { fill, h, say } from "./dom.js";
-import { STATES } from "./format.js";
+import { STATES, plural } from "./format.js";
+import { requestOf } from "./job_request.js";
 import { ENDPOINTS, payload } from "./payload.js";
+import { prefill } from "./prefill.js";
 import { submitted, tellAll } from "./tell.js";
 
-/** A form for one job; it leads to the job's page. */
-export function submit(main) {
+const SIMPLE = ["prompt", "system", "options", "schema", "extra"]; // fields that the whole request as JSON stands for
+
+/** A form for one job, filled in from the job that `?from=` names; it leads to the job's page. */
+export function submit(main, { query }) {
   const models = h("datalist", { id: "models" });
   const fault = h("p.fault", { role: "alert", hidden: true });
   const button = h("button.primary", {}, "Submit");
@@ -19,12 +23,17 @@ export function submit(main) {
   const images = h("input", { type: "file", accept: "image/*", multiple: true });
   const attempts = input("max_attempts", { type: "number", min: 1, max: 20 });
   const timeout = input("timeout", { type: "number", min: 0.001, step: "any" });
+  const kept = { images: [], files: [] }; // of the job that the form was filled in from
+  const sent = h("p.row", { hidden: true });
+  const whole = field("Request", h("textarea", { name: "request", rows: 16, required: true, disabled: true, spellcheck: false }), "JSON, as it is sent; names such as <image-1.png> stand for its files");
+  whole.hidden = true;
   const events = STATES.map((state) => h("input", { type: "checkbox", value: state }));
   const form = h(
     "form.card.form",
     { onsubmit: send, onkeydown: (event) => event.key === "Enter" && (event.ctrlKey || event.metaKey) && form.requestSubmit() },
     field("Model", model),
     models,
+    whole,
     field("Prompt", h("textarea", { name: "prompt", rows: 6, required: true })),
     field("System prompt", h("textarea", { name: "system", rows: 2 })),
     h(
@@ -42,7 +51,7 @@ export function submit(main) {
       group(
         "Request",
         field("Endpoint", select("endpoint", ENDPOINTS, ENDPOINTS[0]), "sets the form of request and answer"),
-        field("Images", images, "sent along with the prompt"),
+        h("div", {}, field("Images", images, "sent along with the prompt"), sent),
         field("Options", area("options", { placeholder: '{"temperature": 0.2}' }), "JSON, named as the endpoint names them"),
         field("Schema of the answer", area("schema", { placeholder: '{"type": "object", "properties": …}' }), "JSON Schema that the answer must follow"),
         field("Other fields", area("extra", { placeholder: '{"think": true}' }), "JSON, sent beside the prompt: tools, think, …"),
@@ -59,6 +68,7 @@ export function submit(main) {
     h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
   fill(main, h("h1", {}, "New job"), form);
+  if (query.get("from")) fillIn(query.get("from")).catch((problem) => tell(problem.status === 404 ? `There is no job ${query.get("from")} to begin from.` : problem.message));
   get("/api/tags").then(
     (found) => {
       fill(models, found.models.map((one) => h("option", { value: one.name })));
@@ -75,6 +85,41 @@ export function submit(main) {
   );
   form.elements.prompt.focus();
 
+  function tell(words) {
+    fault.hidden = false;
+    say(fault, words);
+    fault.scrollIntoView({ block: "nearest" });
+  }
+
+  async function fillIn(id) {
+    const [job, request] = await Promise.all([get(`/jobs/${encodeURIComponent(id)}`), requestOf(id)]);
+    const { fields, ...more } = prefill(job, request);
+    Object.assign(kept, more);
+    if (fields.request !== undefined) {
+      for (const name of SIMPLE) hide(form.elements[name]);
+      hide(images);
+      whole.hidden = form.elements.request.disabled = false;
+    }
+    for (const [name, value] of Object.entries(fields)) {
+      const element = form.elements[name];
+      if (element.tagName === "SELECT" && ![...element.options].some((one) => one.value === value)) element.append(h("option", { value }, value));
+      element.value = value;
+    }
+    form.querySelector("details").open = true;
+    showKept();
+    form.elements.request.setSelectionRange(0, 0); // read from its beginning
+    form.elements[fields.request === undefined ? "prompt" : "request"].focus();
+  }
+
+  function hide(element) {
+    element.disabled = element.closest("label").hidden = true;
+  }
+
+  function showKept() {
+    sent.hidden = !kept.images.length;
+    fill(sent, h("span.muted", {}, `with ${plural(kept.images.length, "image")} of the job`), h("button.small", { type: "button", onclick: () => ((kept.images = []), showKept()) }, "Leave out"));
+  }
+
   async function send(event) {
     event.preventDefault();
     if (button.disabled) return;
@@ -83,14 +128,12 @@ export function submit(main) {
     fault.hidden = true;
     try {
       const chosen = events.filter((one) => one.checked).map((one) => one.value);
-      const json = payload(given, await Promise.all([...images.files].map(read)), chosen);
+      const json = payload(given, [...kept.images, ...(await Promise.all([...images.files].map(read)))], chosen, kept.files);
       const { job_id: id } = await (await ask("/jobs", { method: "POST", json })).json();
       submitted(id, json.custom_id);
       location.hash = `#/jobs/${id}`;
     } catch (problem) {
-      fault.hidden = false;
-      say(fault, problem.message);
-      fault.scrollIntoView({ block: "nearest" });
+      tell(problem.message);
     } finally {
       button.disabled = false;
     }

@@ -1,0 +1,78 @@
+/** Which job comes before and after another: in the list that the reader came from, with its filters, else by time. */
+import { get } from "./api.js";
+import { now } from "./clock.js";
+
+const KEY = "foreman-list"; // of the session: the query of the list that the reader came from
+const SIZES = [50, 500]; // jobs of the first page of a list, and of each further one
+const MOST = 5000; // jobs of a list that are looked through; further down the order is that of all jobs
+const PAGES = 10; // of jobs that came within one span of time
+
+let known = null; // { query, ids, next }: what has been read of that list
+
+/** Take note of the page's address before this one: from a list its jobs are walked through, from elsewhere all jobs. */
+export function cameFrom(address) {
+  const [path, query = ""] = address.slice(1).split("?");
+  if (/^\/jobs\/.|^\/compare/.test(path)) return; // still on the way
+  known = null;
+  if (path === "/jobs") sessionStorage.setItem(KEY, query);
+  else sessionStorage.removeItem(KEY);
+}
+
+/** The query of the list that the reader came from; null for none. */
+export function listed() {
+  return sessionStorage.getItem(KEY);
+}
+
+/** `{ previous, next }`: the ids of the jobs above and below in the list, newest first; null where it ends. */
+export async function neighbours(job) {
+  const query = listed();
+  const found = query && (await inList(job.job_id, query));
+  if (found) return found;
+  const [previous, next] = await Promise.all([newer(job), older(job)]);
+  return { previous, next };
+}
+
+async function inList(id, query) {
+  if (known?.query !== query) known = { query, ids: [], next: "" };
+  const list = known;
+  try {
+    for (;;) {
+      const place = list.ids.indexOf(id);
+      const beyond = list.next === null || list.ids.length >= MOST;
+      if (place >= 0 && (place + 1 < list.ids.length || beyond)) return { previous: list.ids[place - 1] ?? null, next: list.ids[place + 1] ?? null };
+      if (beyond) return null;
+      const page = await get(`/jobs?${asked(query, list)}`);
+      list.ids = [...new Set([...list.ids, ...page.jobs.map((one) => one.job_id)])];
+      list.next = page.next;
+    }
+  } catch (problem) {
+    if (problem.status >= 400 && problem.status < 500) return null; // the list knows filters that the API does not
+    throw problem;
+  }
+}
+
+function asked(query, { ids, next }) {
+  const { find, ...given } = Object.fromEntries(new URLSearchParams(query));
+  if (find) given.custom_id = find.endsWith("*") ? find : `${find}*`;
+  return new URLSearchParams({ ...given, limit: SIZES[ids.length ? 1 : 0], ...(next ? { after: next } : {}) });
+}
+
+async function older(job) {
+  const { jobs } = await get(`/jobs?limit=1&after=${job.job_id}`);
+  return jobs[0]?.job_id ?? null;
+}
+
+/** The API lists the newest first, so the next newer one is the last of those in a span of time, which grows. */
+async function newer(job) {
+  const from = Date.parse(job.created_at);
+  for (let span = 1000; ; span *= 10) {
+    const query = new URLSearchParams({ created_after: new Date(from).toISOString(), created_before: new Date(from + span).toISOString(), limit: SIZES[1] });
+    let last = null;
+    for (let after = "", page = 0; after !== null && page < PAGES; page += 1) {
+      const found = await get(`/jobs?${query}${after && `&after=${after}`}`);
+      last = found.jobs.filter((one) => one.job_id > job.job_id).at(-1)?.job_id ?? last;
+      after = found.next;
+    }
+    if (last || from + span > now() + 1000) return last;
+  }
+}

@@ -1,0 +1,74 @@
+import { get } from "./api.js";
+import { asked, textOf } from "./conversation.js";
+import { fill, h, say } from "./dom.js";
+import { called, moment, pill, short } from "./format.js";
+import { requestOf } from "./job_request.js";
+
+const LOOKED = 100; // jobs among which one is looked for
+const SHOWN = 12;
+const EXCERPT = 120; // characters of a prompt, as lists of jobs have it
+
+/** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
+export function pick(main, { id }) {
+  let alive = true;
+  const fault = h("p.fault", { role: "alert", hidden: true });
+  const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
+  const list = h("ul.plain.choices", {});
+  const about = h("p.muted", {}, "Looking …");
+  fill(main, h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.pick", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), fault, about, list);
+
+  offer(id).then(
+    (jobs) => {
+      if (!alive) return;
+      say(about, jobs.length ? "Or one of these: those with the same prompt first, then the latest." : "There is no other job yet.");
+      fill(list, jobs.map((job) => h("li.card", {}, h("a", { href: `#/compare/${id}/${job.job_id}` }, h("span.row", {}, pill(job.state), h("b", {}, job.model), h("span.mono.muted", {}, called(job)), h("span.muted", {}, moment(job.created_at)), job.same && h("span.tag", {}, "same prompt")), job.prompt_excerpt && h("span.long", {}, job.prompt_excerpt)))));
+    },
+    (problem) => alive && say(about, problem.message),
+  );
+  input.focus();
+
+  async function find(event) {
+    event.preventDefault();
+    const name = input.value.trim();
+    fault.hidden = true;
+    try {
+      const found = await named(name, id);
+      if (found) location.hash = `#/compare/${id}/${found}`;
+      else tell(`There is no other job “${name}”.`);
+    } catch (problem) {
+      tell(problem.message);
+    }
+  }
+
+  function tell(words) {
+    fault.hidden = false;
+    say(fault, words);
+  }
+  return () => {
+    alive = false;
+  };
+}
+
+async function named(name, id) {
+  const part = name.toUpperCase().replace(/^…/, "");
+  const byId = /^[0-9A-HJKMNP-TV-Z]{6,26}$/.test(part) ? (await get(`/jobs?id=${part}&limit=2`)).jobs : [];
+  const byName = (await get(`/jobs?${new URLSearchParams({ custom_id: name, limit: 2 })}`)).jobs;
+  return [...byId, ...byName].find((job) => job.job_id !== id)?.job_id ?? null;
+}
+
+/** The latest jobs, those first that were asked the same. */
+async function offer(id) {
+  const [{ jobs }, prompt] = await Promise.all([get(`/jobs?limit=${LOOKED}`), promptOf(id)]);
+  const others = jobs.filter((job) => job.job_id !== id).map((job) => ({ ...job, same: Boolean(prompt) && job.prompt_excerpt === prompt }));
+  return [...others.filter((job) => job.same), ...others.filter((job) => !job.same)].slice(0, SHOWN);
+}
+
+/** The beginning of a job's prompt as lists have it; null where its request is gone. */
+async function promptOf(id) {
+  try {
+    const last = asked(await requestOf(id)).findLast((message) => message.role === "user");
+    return last ? textOf(last.parts).split(/\s+/).filter(Boolean).join(" ").slice(0, EXCERPT) : null;
+  } catch {
+    return null;
+  }
+}
