@@ -13,6 +13,7 @@ from typing import TypeAlias
 
 import click
 from rich.console import ConsoleDimensions, Group
+from rich.control import Control
 from rich.text import Text
 
 from foreman.cli.console import clock, console, state_text
@@ -137,6 +138,7 @@ class _Watching:
                     self._follow()
                     width, height = os.get_terminal_size(sys.stdout.fileno())  # COLUMNS and LINES do not follow it
                     out.size = ConsoleDimensions(width, height)
+                    out.control(Control.home())  # else each frame scrolls the last one away
                     canvas.update(Group(*draw(self.state, self.screen, width, height, datetime.now(UTC))))
                     match self._gather():
                         case Quit():
