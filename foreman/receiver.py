@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import socket
 import sys
 import threading
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from socketserver import ThreadingTCPServer
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
@@ -25,6 +24,8 @@ from foreman.client.types import Webhook
 from foreman.domain.webhooks.signature import SignatureInvalid as SignatureInvalid
 from foreman.domain.webhooks.signature import key_of, verify
 
+T = TypeVar("T")
+
 LOOPBACK = "127.0.0.1"
 MOST = 64 * 2**20  # bytes of a body; webhooks are far smaller, large answers are not inline
 REQUEST_TIMEOUT = 10.0  # seconds for a whole request
@@ -33,15 +34,19 @@ ROOM = 256 * 2**20  # bytes of bodies at once, and bytes of final webhooks kept 
 REMEMBERED = 10_000  # webhook ids, to find repeats, and final webhooks kept for `wait`
 
 
-def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> dict[str, Any]:
-    """Return the payload of a webhook signed with `secret`.
+@overload
+def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str) -> Webhook: ...
+@overload
+def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str, kind: type[T]) -> T: ...
+def verify_webhook(body: bytes, headers: Mapping[str, str], secret: str, kind: type[Any] = Webhook) -> Any:
+    """Return the webhook that was signed with `secret`, of the same type as a Receiver's.
 
-    `body` is the request's body as received, `headers` its headers in any case. Raise SignatureInvalid when the
-    signature does not match or is older than five minutes, ValueError when the secret is empty or malformed.
+    `body` is the request's body as received, `headers` its headers in any case. With `kind`, such as `dict`, read that:
+    the webhooks of batches and endpoints have other fields. Raise SignatureInvalid when the signature does not match or
+    is older than five minutes, ValueError when the secret is empty or malformed, or the body is no such webhook.
     """
     verify(body, headers, secret, now=time.time())
-    payload: dict[str, Any] = json.loads(body)
-    return payload
+    return decode(body, kind)
 
 
 class Receiver:

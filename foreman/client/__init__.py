@@ -20,7 +20,7 @@ from foreman.client.errors import (
 from foreman.client.extract import ToolCall, Usage, text_of
 from foreman.client.filters import Filters
 from foreman.client.output_parser import Chunk, StartsOver
-from foreman.client.payload import Fields
+from foreman.client.payload import Fields, payload_of
 from foreman.client.sync_client import Client
 from foreman.client.types import Job, Line, Page, Submitted, Webhook
 from foreman.domain.job import State
@@ -114,5 +114,6 @@ __all__ = [
     "Unauthorized",
     "Usage",
     "Webhook",
+    "payload_of",
     "text_of",
 ]

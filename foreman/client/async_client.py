@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 from foreman.client import operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.async_batches import AsyncBatches
+from foreman.client.async_many import AsyncMany
 from foreman.client.async_selections import AsyncSelections
 from foreman.client.async_service import AsyncService
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class AsyncClient(AsyncBatches, AsyncSelections, AsyncService):
+class AsyncClient(AsyncBatches, AsyncMany, AsyncSelections, AsyncService):
     """Client of one Foreman, on asyncio or Trio. Tasks may share it; close it, or use it in an `async with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -128,7 +129,7 @@ class AsyncClient(AsyncBatches, AsyncSelections, AsyncService):
         `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raise NotTheShape
         when the answer does not fit, such as one cut off; ArgumentInvalid for an endpoint without schemas.
         """
-        body = body_of(model, prompt, {"format": typed.schema_of(kind), **fields})
+        body = body_of(model, prompt, {"format": kind, **fields})
         job = await self._connection.run(operations.run(body, idempotency_key, within, retry_for))
         return typed.read(kind, job.text)
 

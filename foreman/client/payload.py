@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import Any, Literal, TypeAlias, TypedDict, Unpack
 
 from foreman.client.errors import ArgumentInvalid
 from foreman.client.prompt import place_prompt
+from foreman.client.typed import schema_of
 
 JsonObject: TypeAlias = Mapping[str, object]
 
@@ -56,7 +57,7 @@ class Fields(OwnFields, total=False):
     max_tokens: int | None
     frequency_penalty: float | None
     presence_penalty: float | None
-    format: Literal["json"] | JsonObject | None  # a JSON schema, or any JSON
+    format: Literal["json"] | JsonObject | type[Any] | None  # a JSON schema, the type of `Job.read`, or any JSON
     response_format: JsonObject | None
     text: JsonObject | None
     tools: Sequence[JsonObject] | None
@@ -83,6 +84,14 @@ class Fields(OwnFields, total=False):
     # Further fields of the request, sent unchanged; they override all above except Foreman's own
     extra: JsonObject | None
     payload: JsonObject | None  # the former name of `extra`
+
+
+def payload_of(model: str, prompt: str | None = None, **fields: Unpack[Fields]) -> dict[str, Any]:
+    """Return the body of POST /jobs that `submit` sends, for `submit_many`, `submit_once` and `submit_parts`.
+
+    Raise ArgumentInvalid for an argument that is unknown or that the job's endpoint does not take.
+    """
+    return body_of(model, prompt, fields)
 
 
 _ANY_JSON = {"type": "json_object"}
@@ -115,6 +124,8 @@ def body_of(model: str, prompt: str | None = None, fields: Fields | None = None)
     """Return the body of POST /jobs. Raise ArgumentInvalid for an argument that the job's endpoint does not take."""
     given: dict[str, Any] = {name: value for name, value in (fields or {}).items() if value is not None}
     extra = {**given.pop("payload", {}), **given.pop("extra", {})}
+    if "format" in given and given["format"] != "json" and not isinstance(given["format"], Mapping):
+        given["format"] = schema_of(given["format"])
     own = {name: given.pop(name) for name in list(given) if name in OwnFields.__annotations__}
     endpoint = own.get("endpoint", "/api/chat")
     native = endpoint.startswith("/api/")

@@ -16,6 +16,7 @@ from foreman.client.payload import Fields, body_of
 from foreman.client.reconnect import RETRY_FOR
 from foreman.client.requests import Ask
 from foreman.client.sync_batches import Batches
+from foreman.client.sync_many import Many
 from foreman.client.sync_selections import Selections
 from foreman.client.sync_service import Service
 from foreman.client.transport import Connection
@@ -26,7 +27,7 @@ T = TypeVar("T")
 
 
 @checks_arguments
-class Client(Batches, Selections, Service):
+class Client(Batches, Many, Selections, Service):
     """Client of one Foreman. Threads may share it; close it, or use it in a `with` statement.
 
     `url` and `token` default to FOREMAN_URL (else http://127.0.0.1:8080) and FOREMAN_TOKEN; `timeout` is the
@@ -128,7 +129,7 @@ class Client(Batches, Selections, Service):
         `kind` is a dataclass, a TypedDict, a msgspec.Struct, a model of Pydantic, or made of these. Raise NotTheShape
         when the answer does not fit, such as one cut off; ArgumentInvalid for an endpoint without schemas.
         """
-        body = body_of(model, prompt, {"format": typed.schema_of(kind), **fields})
+        body = body_of(model, prompt, {"format": kind, **fields})
         job = self._connection.run(operations.run(body, idempotency_key, within, retry_for))
         return typed.read(kind, job.text)
 

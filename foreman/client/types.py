@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import msgspec
 
 from foreman.client.extract import (
@@ -16,6 +18,8 @@ from foreman.client.extract import (
 )
 from foreman.domain import views
 
+T = TypeVar("T")
+
 
 class Job(views.Job, frozen=True):
     """A job. Lists leave out `result` and `artifacts`."""
@@ -24,6 +28,12 @@ class Job(views.Job, frozen=True):
     def text(self) -> str:
         """The text of the answer, of any endpoint; empty when it has none."""
         return text_of(self.result)
+
+    def read(self, kind: type[T]) -> T:
+        """Return the answer as a `kind`, the type that was its `format`. Raise NotTheShape if it does not fit."""
+        from foreman.client.typed import read  # imported here: its error has a job
+
+        return read(kind, self.text)
 
     @property
     def thinking(self) -> str:

@@ -12,6 +12,7 @@ FILES: Mapping[str, Callable[[], str]] = {
     sync_client.BATCHES: sync_client.sync_batches,
     sync_client.SELECTIONS: sync_client.sync_selections,
     sync_client.SERVICE: sync_client.sync_service,
+    sync_client.MANY: sync_client.sync_many,
     settings.TOML: settings.toml,
     settings.PAGE: settings.page,
     cli_page.PAGE: cli_page.page,

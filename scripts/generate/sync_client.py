@@ -1,4 +1,4 @@
-"""Generate the client without an event loop from the asynchronous one: four files."""
+"""Generate the client without an event loop from the asynchronous one: five files."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from scripts.generate import ROOT
 
 CLIENT, BATCHES = "foreman/client/sync_client.py", "foreman/client/sync_batches.py"
 SELECTIONS, SERVICE = "foreman/client/sync_selections.py", "foreman/client/sync_service.py"
+MANY = "foreman/client/sync_many.py"
 
 _HEADS = {
     CLIENT: "Client for programs without an event loop. Generated from async_client.py",
     BATCHES: "The calls of Client about batches. Generated from async_batches.py",
     SELECTIONS: "The calls of Client on all selected jobs. Generated from async_selections.py",
     SERVICE: "The calls of Client about the service. Generated from async_service.py",
+    MANY: "The calls of Client on many jobs. Generated from async_many.py",
 }
 SUBSTITUTIONS = [
     (r"AsyncGenerator\[(.+), None\]", r"Generator[\1, None, None]"),
     (r"AsyncGenerator", "Generator"),
-    (r"Async(Client|Connection|Batches|Selections|Service)\b", r"\1"),
-    (r"async_(batches|selections|service)", r"sync_\1"),
+    (r"Async(Client|Connection|Batches|Selections|Service|Many)\b", r"\1"),
+    (r"async_(batches|selections|service|many)", r"sync_\1"),
     (r"Batches of one Foreman, on asyncio or Trio\.", "Batches of one Foreman."),
     (r"Selected jobs of one Foreman, on asyncio or Trio\.", "Selected jobs of one Foreman."),
+    (r"Many jobs of one Foreman, on asyncio or Trio\.", "Many jobs of one Foreman."),
     (r"The service of one Foreman, on asyncio or Trio\.", "The service of one Foreman."),
     (r"Client of one Foreman, on asyncio or Trio\. Tasks may", "Client of one Foreman. Threads may"),
     (r"an `async with` statement", "a `with` statement"),
@@ -55,6 +58,11 @@ def sync_selections() -> str:
 def sync_service() -> str:
     """Return the text of sync_service.py. Raise ValueError as `sync_client` does."""
     return _generated(SERVICE)
+
+
+def sync_many() -> str:
+    """Return the text of sync_many.py. Raise ValueError as `sync_client` does."""
+    return _generated(MANY)
 
 
 def _generated(target: str) -> str:

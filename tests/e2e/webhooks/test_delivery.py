@@ -91,7 +91,7 @@ def test_foremans_own_verifier_takes_what_foreman_sends_and_nothing_else(daemon:
         job = submit(daemon, state_webhook_url=receiver.url, webhook_events=["queued"])
         until(lambda: receiver.of(job))
     got = receiver.got[0]
-    assert verify_webhook(got.body, got.headers, SECRET)["job_id"] == job
+    assert verify_webhook(got.body, got.headers, SECRET).job_id == job
     with pytest.raises(SignatureInvalid):
         verify_webhook(got.body.replace(b"queued", b"failed"), got.headers, SECRET)
     with pytest.raises(SignatureInvalid):
