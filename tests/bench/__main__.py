@@ -24,7 +24,6 @@ from tests.bench import (
     people,
     prompts,
     scale,
-    search,
     streams,
     submit,
 )
@@ -53,8 +52,6 @@ LONG: dict[str, Measure] = {
     "batch": batch.batch,
     "prompts-full": prompts.prompts_full,
     "climbing": climbing.climbing,
-    "indexed": search.indexed,
-    "search": search.search,
     "nodes": nodes.nodes,
     "nodes-full": nodes.nodes_full,
 }  # only when named

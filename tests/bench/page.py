@@ -15,7 +15,7 @@ from tests.bench.figures import Figure, Wanted, middle
 from tests.bench.jobs import JOB, submit_lines
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-JOBS = 5000
+JOBS = 10_000
 EVENTS = 4 * JOBS  # queued, loading, working, done
 TIMEOUT = 180_000  # ms
 WATCH = """
@@ -23,10 +23,14 @@ window.tasks = [0];
 new PerformanceObserver(list => window.tasks.push(...list.getEntries().map(entry => entry.duration)))
     .observe({type: "longtask", buffered: true});
 """  # tasks of less than 50 ms are not reported
+SCROLL = """
+setInterval(() => document.querySelector(".window").scrollBy(0, 8000), 100);
+"""  # to the end, which is read page by page
 
 
 async def page(rounds: int) -> list[Figure]:
-    """The longest task of the page's list while JOBS jobs pass through all their states, beside that of opening it."""
+    """The longest task of the page's list while JOBS jobs pass through all their states and
+    are scrolled through, beside that of opening it."""
     chromium = next((path for path in map(shutil.which, NAMES) if path), None)
     if chromium is None:
         print("no Chromium on this machine, so nothing is said of the page", file=sys.stderr)
@@ -63,6 +67,8 @@ def _watched(chromium: str, daemon: Daemon) -> tuple[float, float]:
         page.wait_for_function(
             "wanted => Number(document.documentElement.dataset.seq) >= wanted", arg=EVENTS, timeout=TIMEOUT
         )
+        page.evaluate(SCROLL)
+        page.get_by_text(f"{JOBS:,} jobs", exact=True).wait_for(timeout=TIMEOUT)
         return before, _longest(page)
 
 

@@ -64,11 +64,11 @@ def test_all_jobs_that_a_filter_selects_are_acted_on_after_a_question(page: Page
     expect(page.get_by_role("status").filter(has_text="jobs")).to_have_text("200 newest jobs")
     cancel = page.get_by_role("button", name="Cancel these")
     expect(cancel).to_be_hidden()  # without a filter it would be all jobs there are
-    page.get_by_label("Model").fill("a")
-    page.get_by_label("Model").press("Enter")
+    page.get_by_label("Model", exact=True).fill("a")
+    page.get_by_label("Model", exact=True).press("Enter")
     dialog = page.get_by_role("dialog", name="Cancel 250 jobs?")
     cancel.click()
-    expect(dialog).to_contain_text("All with model a.")
+    expect(dialog).to_contain_text("All with model a. Running ones are stopped.")
     dialog.get_by_role("button", name="Keep").click()
     expect(dialog).to_be_hidden()
     assert daemon.http.get("/queue").json()["queued"] == 500
@@ -78,8 +78,8 @@ def test_all_jobs_that_a_filter_selects_are_acted_on_after_a_question(page: Page
     assert daemon.http.get("/queue").json()["queued"] == 250
     cancel.click()
     expect(page.get_by_text("None of these can be cancelled")).to_be_visible()
-    page.get_by_label("Model").fill("")
-    page.get_by_label("Order").select_option("ended")
+    page.get_by_label("Model", exact=True).fill("")
+    page.get_by_label("Order", exact=True).select_option("ended")
     expect(page.get_by_text("200 last ended jobs")).to_be_visible()
     with page.expect_response("**/jobs/cancel?*") as told:
         cancel.click()

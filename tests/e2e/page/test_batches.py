@@ -94,8 +94,8 @@ def test_a_batch_is_followed_from_an_empty_list_to_its_files(page: Page, start: 
         assert [json.loads(line)["custom_id"] for line in lines] == custom_ids
 
     page.get_by_role("link", name="1 failed").click()
-    expect(page.get_by_label("State")).to_have_value("failed")
-    expect(page.locator(".chosen")).to_contain_text("Lines of batch")
+    expect(page.get_by_label("State", exact=True)).to_have_value("failed")
+    expect(page.locator(".chips").get_by_role("link")).to_have_attribute("href", f"#/batches/{batch_id}")
     page.get_by_role("table", name="Jobs").get_by_role("link", name="line-1").click()
     expect(page.locator(".facts")).to_contain_text("Batch")
     assert page.get_by_role("button", name="Retry").count() == 0  # which a line of a batch refuses
@@ -161,7 +161,7 @@ def test_files_come_with_the_token_of_the_page(page: Page, start: Fresh) -> None
     expect(page.get_by_role("button", name="Download output")).to_be_hidden()
     page.evaluate("sessionStorage.setItem('foreman-token', 'quiet')")
     page.goto(f"{daemon.url}/#/batches")
-    expect(page.get_by_text("alice")).to_have_count(0)
+    expect(page.locator("main").get_by_text("alice")).to_have_count(0)
 
 
 def test_the_results_of_other_apis_are_one_file(page: Page, start: Fresh) -> None:

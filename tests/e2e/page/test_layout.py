@@ -107,7 +107,7 @@ def test_long_results_and_lists_show_whole_lines(page: Page, fresh: Fresh) -> No
     page.set_viewport_size({"width": 640, "height": 700})
     assert lines(shown)["cut"] == 0
     assert shown.evaluate("one => one.scrollHeight > one.clientHeight")
-    for width, row in ((1280, 44), (390, 64)):
+    for width, row in ((1280, 44), (390, 84)):
         page.set_viewport_size({"width": width, "height": 777})
         opened(page, daemon, "#/jobs")
         height = page.locator(".window").evaluate("one => one.clientHeight")

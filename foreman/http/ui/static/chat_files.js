@@ -1,7 +1,6 @@
 /** Files beside a prompt: images as base64, texts as a part of the words. */
 
 const FILE = /\n\nFile ([^\n]+):\n(`{3,})\n([\s\S]*?)\n\2(?=\n\nFile |$)/g;
-const addresses = [];
 
 /** What can be sent of a file: `{ name, image }` or `{ name, text }`. Throws an Error with what is wrong. */
 export async function attached(file, most) {
@@ -44,14 +43,8 @@ export function apart({ content, images = [] }) {
   return { text: content.replace(FILE, ""), files: [...pictures, ...files] };
 }
 
-/** An image's address in this view; `forgetShown` ends all of them. */
+/** An image's address for this page; it lives as long as the page. */
 export function shown(base) {
   const bytes = Uint8Array.from(atob(base), (letter) => letter.charCodeAt(0));
-  const address = URL.createObjectURL(new Blob([bytes]));
-  addresses.push(address);
-  return address;
-}
-
-export function forgetShown() {
-  addresses.splice(0).forEach((address) => URL.revokeObjectURL(address));
+  return URL.createObjectURL(new Blob([bytes]));
 }

@@ -1,70 +1,43 @@
-import { get } from "./api.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
-import { STATES, count, heard, plural, short } from "./format.js";
+import { FilterForm } from "./filter_form.js";
+import { address, read } from "./filters.js";
+import { count, heard, plural } from "./format.js";
 import { Listing } from "./listing.js";
 import { many } from "./many.js";
-import { head, row } from "./rows.js";
+import { head, mark, row } from "./rows.js";
+import { SavedViews } from "./saved_views.js";
 
 const MARGIN = 10; // rows drawn beyond what is seen
-const GROUPS = [
-  ["running", "loading,working"],
-  ["ended", "done,failed,cancelled,expired"],
-  ["ended badly", "failed,expired,cancelled"],
-];
 
 /** All jobs: filtered, searched, and only those drawn that are seen. The filters are in the page's address. */
 export function list(main, { feed, query }) {
-  const filters = Object.fromEntries(["state", "priority", "model", "order", "find", "batch_id"].map((name) => [name, query.get(name) ?? ""]));
+  const filters = read(query);
   let listing = new Listing({ ...filters });
   let alive = true;
   let loading = false;
 
-  const state = choice("state", [...STATES.map((name) => [name, name]), ...GROUPS]);
-  const priority = choice("priority", ["high", "normal", "low"].map((name) => [name, name]));
-  const order = choice("order", [["last ended first", "ended"]], "newest first");
-  const models = h("datalist", { id: "models" });
-  const model = h("input", { type: "search", placeholder: "any", value: filters.model, onchange: () => choose() });
-  model.setAttribute("list", "models");
-  const search = h("input", { type: "search", placeholder: "id, part of it, or custom id", autocomplete: "off", value: filters.find, onsearch: () => search.value || choose() });
+  const form = new FilterForm(filters, { changed: choose, search: look, known: (name) => [...listing.jobs.values()].map((job) => job[name]) });
+  const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
-  const actions = many(filters, () => alive && again());
+  const actions = many(filters, () => (listing.loaded ? listing.selected : null), () => alive && again());
   const body = h("div.rows", { role: "rowgroup" });
   const title = head(filters.order ? "Ended" : "Submitted");
-  const view = h("div.window", { tabIndex: 0, "aria-label": "The jobs found", role: "region" }, h("div.table", { role: "table", "aria-label": "Jobs" }, title, body));
+  const view = h("div.window", { tabIndex: 0, "aria-label": "The jobs found", role: "region" }, h("div.table.jobs", { role: "table", "aria-label": "Jobs" }, title, body));
 
-  fill(
-    main,
-    h("h1", {}, "Jobs"),
-    h("form.filters", { onsubmit: look, role: "search" }, h("label", {}, "State", state), h("label", {}, "Priority", priority), h("label", {}, "Order", order), h("label", {}, "Model", model, models), h("label.find", {}, "Job", search), h("button.primary", {}, "Find")),
-    filters.batch_id && h("p.row.chosen", {}, h("span", {}, "Lines of batch ", h("a.mono", { href: `#/batches/${filters.batch_id}` }, short(filters.batch_id))), h("a.button.small", { href: "#/jobs" }, "All jobs")),
-    h("p.muted", {}, total, heard()),
-    actions.element,
-    view,
-  );
-  get("/api/tags").then((found) => fill(models, found.models.map((one) => h("option", { value: one.name }))), () => {});
+  fill(main, h("div.row.titled", {}, h("h1", {}, "Jobs"), views.element), form.element, h("div.row.found", {}, h("p.muted", {}, total, heard()), actions.element), view);
 
-  function choice(name, values, any = "any") {
-    const element = h("select", { onchange: () => choose() }, h("option", { value: "" }, any), values.map(([words, value]) => h("option", { value }, words)));
-    element.value = filters[name];
-    if (element.selectedIndex < 0) element.append(h("option", { value: filters[name], selected: true }, filters[name])); // as the address has it
-    return element;
-  }
-
-  /** Take the filters from the form into the address, and the jobs from the server. */
+  /** Take the filters into the address, and the jobs from the server. */
   async function choose() {
-    Object.assign(filters, { state: state.value, priority: priority.value, order: order.value, model: model.value.trim(), find: search.value.trim() });
-    const given = new URLSearchParams(Object.entries(filters).filter(([, value]) => value));
-    const address = `#/jobs${given.size ? `?${given}` : ""}`;
-    if (address !== location.hash) history.pushState(null, "", address);
+    if (address(filters) !== location.hash) history.pushState(null, "", address(filters));
     listing = new Listing({ ...filters });
-    actions.show();
+    form.show();
+    views.show();
     say(title.querySelector(".when"), filters.order ? "Ended" : "Submitted");
     view.scrollTop = 0;
     return load();
   }
 
-  async function look(event) {
-    event.preventDefault();
+  async function look() {
     if (!(await choose()) || !filters.find) return;
     const only = listing.exact ?? (listing.ids.length === 1 ? listing.ids[0] : null);
     if (only) location.hash = `#/jobs/${only}`;
@@ -73,6 +46,7 @@ export function list(main, { feed, query }) {
   async function load() {
     const mine = listing;
     say(total, "Looking …");
+    actions.show();
     try {
       if (!(await mine.load()) || mine !== listing || !alive) return false;
     } catch (fault) {
@@ -82,6 +56,7 @@ export function list(main, { feed, query }) {
       }
       return false;
     }
+    actions.show();
     draw();
     return true;
   }
@@ -103,25 +78,29 @@ export function list(main, { feed, query }) {
   const refresh = gently(async () => {
     if (!alive) return;
     await listing.refresh();
+    await listing.reread(...seen());
     soon();
   }, 1000);
 
   const when = () => (filters.order ? "completed_at" : "created_at");
-  const mark = (job) => `${job.seq ?? ""} ${job.state} ${job.not_before} ${job[when()]}`;
+  /** The places of the first row that is drawn, and of the one behind the last. */
+  function seen() {
+    const height = parseFloat(getComputedStyle(view).getPropertyValue("--row"));
+    const first = Math.max(0, Math.floor(view.scrollTop / height) - 1 - MARGIN);
+    return [first, Math.min(listing.ids.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + MARGIN)];
+  }
 
   function draw() {
     if (!alive || !listing.loaded) return;
     const { ids, jobs, next } = listing;
-    const height = parseFloat(getComputedStyle(view).getPropertyValue("--row"));
-    const first = Math.max(0, Math.floor(view.scrollTop / height) - 1 - MARGIN);
-    const last = Math.min(ids.length, Math.ceil((view.scrollTop + view.clientHeight) / height) + MARGIN);
+    const [first, last] = seen();
     body.style.setProperty("--rows", ids.length);
     const places = ids.slice(first, last).map((id, n) => ({ job: jobs.get(id), place: first + n }));
     keyed(body, places, {
       key: ({ job }) => job.job_id,
-      make: ({ job }) => ({ element: row(job, when()), mark: mark(job) }),
+      make: ({ job }) => ({ element: row(job, when()), mark: mark(job, when()) }),
       update: (one, { job, place }) => {
-        if (one.mark !== mark(job)) redraw(one, job);
+        if (one.mark !== mark(job, when())) redraw(one, job);
         one.element.style.setProperty("--place", place);
         one.element.setAttribute("aria-rowindex", place + 2);
       },
@@ -134,7 +113,7 @@ export function list(main, { feed, query }) {
   function redraw(one, job) {
     const focused = one.element.contains(document.activeElement);
     fill(one.element, [...row(job, when()).childNodes]);
-    one.mark = mark(job);
+    one.mark = mark(job, when());
     if (focused) one.element.querySelector("a").focus();
   }
 

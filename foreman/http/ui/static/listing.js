@@ -1,18 +1,21 @@
 import { get } from "./api.js";
+import { asked } from "./filters.js";
 import { ENDED } from "./format.js";
 
 const PAGE = 200; // jobs read at a time
 const KEPT = 20_000; // jobs; older ones are read again when somebody looks
 const ID_PART = /^[0-9A-HJKMNP-TV-Z]{6,26}$/;
 
-/** The jobs that the filters `{ state, priority, model, order, find, batch_id }` let through, kept true by the feed. */
+/** The jobs that filters let through, kept true by the feed. */
 export class Listing {
   constructor(filters) {
     this.filters = filters;
+    this.selected = {}; // what the API is asked for
     this.jobs = new Map();
     this.ids = []; // in the order in which they are shown
     this.next = null; // where a further page begins
     this.asked = 0;
+    this.exact = null; // the id of the one job that is called what is looked for
     this.loaded = false; // whether anything is known yet
   }
 
@@ -24,7 +27,8 @@ export class Listing {
   /** Read the first page anew; return whether it is still wanted. */
   async load() {
     const mine = ++this.asked;
-    const [first, page] = await Promise.all([this.named(), this.page(null)]);
+    const first = await this.resolve();
+    const page = await this.page(null);
     if (mine !== this.asked) return false;
     this.add([...first, ...page.jobs]);
     const ids = unique([...first, ...page.jobs].map((job) => job.job_id));
@@ -48,6 +52,14 @@ export class Listing {
     this.ids = unique([...this.newer(ids), ...ids, ...behind]);
   }
 
+  /** Read the jobs of these places anew if the feed has told of some since: what they took is not in it. */
+  async reread(first, last) {
+    const mine = this.asked;
+    if (this.filters.order || !this.ids.slice(first, last).some((id) => this.jobs.get(id).told)) return;
+    const page = await read({ ...this.selected, limit: last - first, after: this.ids[first - 1] });
+    if (mine === this.asked) this.add(page.jobs);
+  }
+
   /** The jobs of which the feed has told since this page was read. */
   newer(ids) {
     return this.plain ? this.ids.filter((id) => id > (ids[0] ?? "")) : [];
@@ -63,25 +75,28 @@ export class Listing {
   }
 
   page(after) {
-    const { find } = this.filters;
-    const begins = find ? { custom_id: find.endsWith("*") ? find : `${find}*` } : {};
-    return this.read({ ...begins, limit: PAGE, ...(after ? { after } : {}) });
+    const { order } = this.filters;
+    return read({ ...this.selected, order, limit: PAGE, after });
   }
 
-  /** The jobs that are called what is looked for: by id, by its beginning or end, by custom id. */
-  async named() {
+  /**
+   * Decide what the API is asked for, in `selected`: jobs by custom id where any begins with what is looked for, else by
+   * a part of their id. Return the job that is called exactly so, if there is one.
+   */
+  async resolve() {
     const { find } = this.filters;
+    const rest = asked(this.filters);
+    this.selected = rest;
     if (!find) return [];
+    const begins = find.endsWith("*") ? find : `${find}*`;
     const part = find.toUpperCase().replace(/^…/, "");
-    const [byId, byName] = await Promise.all([ID_PART.test(part) ? this.read({ id: part }) : { jobs: [] }, find.endsWith("*") ? { jobs: [] } : this.read({ custom_id: find })]);
-    this.exact = byId.jobs.length + byName.jobs.length === 1 ? (byId.jobs[0] ?? byName.jobs[0]).job_id : null;
-    return [...byName.jobs, ...byId.jobs];
-  }
-
-  read(more) {
-    const { find, ...filters } = this.filters;
-    const given = Object.entries({ ...filters, ...more }).filter(([, value]) => value);
-    return get(`/jobs?${new URLSearchParams(given)}`);
+    const [named, begun] = await Promise.all([begins === find ? { jobs: [] } : read({ ...rest, custom_id: find, limit: 2 }), read({ ...rest, custom_id: begins, limit: 1 })]);
+    const byId = !begun.jobs.length && ID_PART.test(part);
+    this.selected = { ...rest, ...(byId ? { id: part } : { custom_id: begins }) };
+    const found = byId ? await read({ ...this.selected, limit: 2 }) : named;
+    if (found.jobs.length !== 1) return [];
+    this.exact = found.jobs[0].job_id;
+    return found.jobs;
   }
 
   add(jobs) {
@@ -89,7 +104,7 @@ export class Listing {
       const old = this.jobs.get(job.job_id);
       // What was read may be older than what the feed has told since.
       if (old?.seq && ENDED.has(old.state) && !ENDED.has(job.state)) continue;
-      this.jobs.set(job.job_id, { ...old, ...job });
+      this.jobs.set(job.job_id, { ...old, ...job, told: false });
     }
   }
 
@@ -100,7 +115,7 @@ export class Listing {
     const fresh = [];
     for (const change of changes) {
       let job = this.jobs.get(change.job_id);
-      stale ||= Boolean(state || order) || !job;
+      stale ||= Boolean(state || order) || !job || ENDED.has(change.state);
       if (!job) {
         if (!this.plain || change.previous_state !== "") continue;
         job = { job_id: change.job_id, model: change.model, custom_id: change.custom_id, attempt: 0, created_at: change.timestamp };
@@ -122,8 +137,13 @@ export class Listing {
   }
 }
 
+function read(query) {
+  return get(`/jobs?${new URLSearchParams(Object.entries(query).filter(([, value]) => value))}`);
+}
+
 function follow(job, change) {
   job.seq = change.seq;
+  job.told = true;
   job.state = change.state;
   job.attempt = change.attempt;
   job.error = change.error;

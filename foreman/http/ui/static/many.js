@@ -2,7 +2,8 @@ import { ask } from "./api.js";
 import { cancelMany } from "./cancel.js";
 import { confirm } from "./confirm.js";
 import { h, toast } from "./dom.js";
-import { ENDED, count, plural } from "./format.js";
+import { FIELDS, chosen, words as describe } from "./filters.js";
+import { count, plural } from "./format.js";
 
 const MOST = 100_000; // jobs that one request acts on
 const NONE = { matched: 0, done: 0, skipped: 0 };
@@ -12,31 +13,28 @@ const ACTIONS = {
   delete: { verb: "Delete", said: "deleted", none: "None of these can be deleted: only ended jobs can, but no lines of batches.", words: "With their answers, artifacts and events. This cannot be undone." },
 };
 
-/** Buttons that act on all jobs that the filters select, not only on those that are drawn; `changed` is called after. */
-export function many(filters, changed) {
+/**
+ * Buttons that act on all jobs that the filters select, not only on those that are drawn. `selected` returns what the API
+ * is asked for, null where that is not known; `changed` is called after.
+ */
+export function many(filters, selected, changed) {
   const buttons = Object.keys(ACTIONS).map((name) => h("button.small", { onclick: () => act(name) }, `${ACTIONS[name].verb} these`));
   const bar = h("span.row", { role: "group", "aria-label": "All jobs found" }, buttons);
 
-  /** Show the buttons where a filter is set; what *Find* takes is several searches, not a filter. */
+  /** Show the buttons where a filter is set: without one they would be about all jobs there are. */
   function show() {
-    bar.hidden = Boolean(filters.find) || !Object.keys(chosen()).length;
-  }
-
-  function chosen() {
-    const { find, order, ...given } = filters;
-    if (order === "ended") given.state ||= [...ENDED].join(","); // no others are listed then
-    return Object.fromEntries(Object.entries(given).filter(([, value]) => value));
+    bar.hidden = !Object.keys(selected() ?? {}).length;
   }
 
   async function act(name) {
     const { verb, said, none, words } = ACTIONS[name];
-    const query = chosen(); // as it is now: the question is about these
+    const query = { ...selected() }; // as it is now: the question is about these
     const counted = await post(name, { ...query, dry_run: "true" });
     if (!counted) return;
     const able = counted.matched - counted.skipped;
     if (!able) return toast(none);
     const jobs = `${plural(able, "job")}${able === MOST ? " or more" : ""}`;
-    const by = Object.entries(query).map(([key, value]) => `${key.replace("_id", "")} ${value}`).join(", ");
+    const by = chosen(filters).map(([key, value]) => `${FIELDS[key].label.toLowerCase()} ${describe(key, value)}`).join(", ");
     if (!(await confirm({ title: `${verb} ${jobs}?`, words: `All with ${by}. ${words}`, verb: `${verb} ${jobs}` }))) return;
     if (name === "cancel") {
       await held(() => cancelMany(query));

@@ -1,6 +1,7 @@
 /** Which job comes before and after another: in the list that the reader came from, with its filters, else by time. */
 import { get } from "./api.js";
 import { now } from "./clock.js";
+import { asked as forApi, read } from "./filters.js";
 
 const KEY = "foreman-list"; // of the session: the query of the list that the reader came from
 const SIZES = [50, 500]; // jobs of the first page of a list, and of each further one
@@ -52,9 +53,10 @@ async function inList(id, query) {
 }
 
 function asked(query, { ids, next }) {
-  const { find, ...given } = Object.fromEntries(new URLSearchParams(query));
-  if (find) given.custom_id = find.endsWith("*") ? find : `${find}*`;
-  return new URLSearchParams({ ...given, limit: SIZES[ids.length ? 1 : 0], ...(next ? { after: next } : {}) });
+  const filters = read(new URLSearchParams(query));
+  const { find, order } = filters;
+  if (find) filters.custom_id = find.endsWith("*") ? find : `${find}*`;
+  return new URLSearchParams({ ...forApi(filters), ...(order ? { order } : {}), limit: SIZES[ids.length ? 1 : 0], ...(next ? { after: next } : {}) });
 }
 
 async function older(job) {

@@ -39,7 +39,7 @@ export function now(main, { feed, link }) {
     h("section", { "aria-label": "Running" }, h("h2", {}, "Running", heard()), running.list, running.more),
     batches.element,
     h("section", { "aria-label": "Waiting" }, h("div.row", {}, h("h2", {}, title, heard()), pause), waiting.elements),
-    h("section", { "aria-label": "Recent" }, h("div.row", {}, h("h2", {}, "Recent"), h("a", { href: "#/jobs" }, "All jobs")), h("div.table", { role: "table", "aria-label": "Recent jobs" }, head("Ended"), recent), nothing),
+    h("section", { "aria-label": "Recent" }, h("div.row", {}, h("h2", {}, "Recent"), h("a", { href: "#/jobs" }, "All jobs")), h("div.table.jobs", { role: "table", "aria-label": "Recent jobs" }, head("Ended"), recent), nothing),
   );
 
   async function toggle() {
@@ -79,8 +79,7 @@ export function now(main, { feed, link }) {
   const readRecent = gently(async () => {
     const { jobs } = await get(`/jobs?order=ended&limit=${RECENT}`);
     if (!alive) return;
-    const mark = (job) => `${job.job_id} ${job.state} ${job.completed_at}`;
-    keyed(recent, jobs, { key: mark, make: (job) => ({ element: row(job, "completed_at") }) });
+    keyed(recent, jobs, { key: (job) => `${job.job_id} ${job.state} ${job.completed_at}`, make: (job) => ({ element: row(job, "completed_at") }) });
     nothing.hidden = jobs.length > 0;
   }, 1000);
 

@@ -1,0 +1,119 @@
+"""What is chosen in the list of jobs is seen, taken away, kept in the address, and saved under names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from playwright.sync_api import Locator, Page, expect
+
+from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
+from tests.support.api import chat, state, submit, submit_many
+from tests.support.foreman import Daemon, until
+
+Fresh = Callable[..., Daemon]
+
+LATER = "2090-12-24T18:00:00Z"
+
+
+def rows(page: Page) -> Locator:
+    return page.get_by_role("table", name="Jobs").locator(".tr:not(.th)")
+
+
+def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fresh) -> None:
+    daemon = fresh(max_attempts=1)
+    bad = submit(daemon, "#status=400 why is  the sky blue", model="b", custom_id="bad", endpoint="/api/generate")
+    body, headers = chat("#chunks=4 name three rivers"), {"X-Foreman-Caller": "alice"}
+    good = str(daemon.http.post("/jobs", json=body, headers=headers).json()["job_id"])
+    until(lambda: [state(daemon, one) for one in (good, bad)] == ["done", "failed"])
+    opened(page, daemon, "#/jobs")
+    expect(rows(page)).to_have_count(2)
+    expect(rows(page).first).to_contain_text("name three rivers")
+    expect(rows(page).first.locator(".tokens")).to_have_text(re.compile(r"^[1-9]$"))
+    expect(page.get_by_role("button", name="Delete these")).to_be_hidden()
+    page.get_by_text("More", exact=True).click()
+    expect(page.locator("#known-error_code option")).to_have_count(1)
+    expect(page.locator("#known-caller option")).to_have_attribute("value", "alice")
+    for label, value, left in (("Caller", "alice", 1), ("Error code", "target_refused", 0)):
+        page.get_by_label(label, exact=True).fill(value)
+        page.keyboard.press("Tab")
+        expect(rows(page)).to_have_count(left)
+    page.get_by_label("Submitted", exact=True).select_option("hour")
+    chips = page.get_by_role("list", name="Chosen").locator(".chip")
+    expect(chips).to_have_text(["Submitted in the last hour×", "Caller alice×", "Error code target_refused×"])
+    expect(page).to_have_url(re.compile(r"#/jobs\?within=hour&caller=alice&error_code=target_refused$"))
+    page.get_by_role("button", name="Remove Caller alice").click()
+    expect(rows(page).locator(".job")).to_have_text(["bad"])
+    expect(page.get_by_role("button", name="Remove Submitted in the last hour")).to_be_focused()
+    page.go_back()
+    expect(chips).to_have_count(3)
+    page.go_forward()
+    expect(rows(page).locator(".job")).to_have_text(["bad"])
+    page.reload()
+    expect(chips).to_have_count(2)
+    page.get_by_role("button", name="Clear all").click()
+    expect(page).to_have_url(re.compile(r"#/jobs$"))
+    expect(rows(page)).to_have_count(2)
+    page.goto(f"{daemon.url}/#/jobs?created_before=2001-01-01T00:00:00Z&endpoint=/api/generate")
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Remove Submitted before")).click()
+    expect(rows(page).locator(".job")).to_have_text(["bad"])
+
+
+def test_what_is_found_is_acted_on_and_nothing_else(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    submit_many(daemon, [*(chat(custom_id=f"eval-{n}", not_before=LATER) for n in range(12)), chat(not_before=LATER)])
+    opened(page, daemon, "#/jobs?state=queued&find=eval-1")
+    expect(page.get_by_role("status").filter(has_text="jobs")).to_have_text("3 jobs")  # 1, 10 and 11
+    page.get_by_role("button", name="Cancel these").click()
+    dialog = page.get_by_role("dialog", name="Cancel 3 jobs?")
+    expect(dialog).to_contain_text("All with state queued, job eval-1.")
+    dialog.get_by_role("button", name="Cancel 3 jobs").click()
+    expect(page.get_by_text("3 jobs cancelled.")).to_be_visible()
+    assert daemon.http.get("/queue").json()["queued"] == 10
+
+
+def test_views_are_saved_renamed_replaced_and_deleted(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    submit(daemon, "x", not_before=LATER, priority="low")
+    opened(page, daemon, "#/jobs")
+    views = page.get_by_role("group", name="Saved views")
+    links = views.get_by_role("link")
+    built_in = ["Failed in the last 24 hours", "Running", "Waiting"]
+    expect(links).to_have_text(built_in)
+    links.nth(0).click()
+    expect(page.get_by_label("State", exact=True)).to_have_value("failed")
+    expect(page.get_by_label("Submitted", exact=True)).to_have_value("day")
+    expect(links.nth(0)).to_have_attribute("aria-current", "true")
+    expect(views.get_by_role("button")).to_have_count(0)
+    page.goto(f"{daemon.url}/#/jobs?priority=low")
+    expect(rows(page)).to_have_count(1)
+    dialog = page.get_by_role("dialog", name="this view")
+    views.get_by_role("button", name="Save view").click()
+    expect(dialog).to_contain_text("Saved in this browser only.")
+    assert serious(page) == []
+    dialog.get_by_label("Name").fill("Later ones")
+    page.keyboard.press("Enter")
+    expect(links).to_have_text([*built_in, "Later ones"])
+    page.get_by_label("State", exact=True).select_option("queued")
+    views.get_by_role("button", name="Save view").click()
+    dialog.get_by_role("button", name="Replace").click()  # the one that was open
+    page.reload()
+    expect(links.nth(3)).to_have_attribute("aria-current", "true")
+    expect(links.nth(3)).to_have_attribute("href", "#/jobs?state=queued&priority=low")
+    views.get_by_role("button", name="Rename").click()
+    dialog.get_by_label("Name").fill("Low")
+    dialog.get_by_role("button", name="Rename").click()
+    expect(links).to_have_text([*built_in, "Low"])
+    views.get_by_role("button", name="Delete view").click()
+    expect(links).to_have_text(built_in)
+    page.get_by_role("button", name="Undo").click()
+    expect(links).to_have_text([*built_in, "Low"])
+    page.get_by_text("More", exact=True).click()
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert serious(page) == []
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        assert wider(page) <= 0, width
+        assert covered(page) == [], width
