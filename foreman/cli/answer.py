@@ -8,7 +8,7 @@ import click
 import msgspec
 from rich.text import Text
 
-from foreman.cli.console import StatusLine, Typed, console, span
+from foreman.cli.console import StatusLine, Typed, ago, console, span
 from foreman.cli.follow import Away, Waiting, follow
 from foreman.cli.plain import one_line
 from foreman.client import Chunk, Client, Event, Job, StartsOver, text_of
@@ -74,11 +74,11 @@ def _end(job: Job, text: Typed | None) -> None:
 
 def place(news: Waiting) -> str:
     """Return where a job waits: how many go before it and for how long, or why nothing moves."""
+    about = f", about {ago(news.eta_seconds)}" if news.eta_seconds and news.eta_seconds >= 1 else ""
     if news.why:
-        return f"queued: {news.why}"
+        return f"queued: {news.why}{about}"
     ahead = news.position - 1
     some = f"{ahead:,}" + (" or more" if news.position >= MOST_SAID else "")
-    about = f", about {span(news.eta_seconds)}" if news.eta_seconds else ""
     return (f"waits behind {some}" if ahead else "queued, next to start") + about
 
 

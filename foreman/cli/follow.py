@@ -14,12 +14,14 @@ from foreman.client import Chunk, Client, ClientError, Event, Job, JobFailed, St
 from foreman.client.errors import Busy, ConnectFailed
 from foreman.domain.job import TERMINAL, State
 
+STILL = ("paused", "target", "time")  # reasons for which a job waits that no other job has a part in
+NEXT = (*STILL, "turn", "rests", "quota")  # those that are of use to who waits for the next job
 POLLS = (0.05, 1.0)  # seconds between polls of the events: after news, at most
 
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """The position of the job in the queue, 1 is next, and why it stands still there."""
+    """The position of the job in the queue, 1 is next and 0 none, and why it stands still there."""
 
     position: int
     eta_seconds: float | None
@@ -84,19 +86,22 @@ class _EventPoller:
         try:
             events = [event for event in self._unknown() if event.state not in TERMINAL]
             job = self._client.job(self._job_id) if waiting and not events and self._state is State.QUEUED else None
-            why = self._why(job) if job and job.queue_position else ""
+            why = self._why(job) if job else ""
         except (ConnectFailed, Busy):
             yield Away()  # the stream decides when to give up
             return
         yield from self._yield(events)
-        if job and job.queue_position and (job.queue_position, why) != self._position:
-            self._position = job.queue_position, why
-            yield Waiting(job.queue_position, job.eta_seconds, why)
+        place = job.queue_position or 0 if job else 0
+        if job and (place or why) and (place, why) != self._position:
+            self._position = place, why
+            yield Waiting(place, job.eta_seconds, why)
 
     def _why(self, job: Job) -> str:
-        """Return why no job like this one moves; empty when it waits for its turn or a slot."""
-        if job.why is None or job.why.reason not in ("paused", "target"):
+        """Return why no job like this one moves, or why the next one does not; empty when it waits for others."""
+        if job.why is None or job.why.reason not in (NEXT if job.queue_position == 1 else STILL):
             return ""
+        if job.why.reason not in ("paused", "target"):
+            return job.why.text
         if job.why.reason == "paused":
             return f"{job.why.text}, '{this_program()} resume' lets it go on"
         errors = (one.error for one in self._client.targets() if one.error and job.model in one.models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from foreman.cli.chat.chat import Chat
 from foreman.cli.chat.conversation import Conversation
 from foreman.cli.chat.images import take_images
 from foreman.cli.chat.slash_commands import CommandInvalid, Leave, is_command, obey
+from foreman.cli.commands.models import Described
 from foreman.cli.near_names import near
 from foreman.client import Client
 from foreman.domain.job import State
@@ -68,6 +70,22 @@ def test_a_chat_driven_by_keys(app: App, tmp_path: Path) -> None:
         assert terminal.ends() == 0
         assert terminal.modes_restored
     assert "one\ntwo" in (tmp_path / "foreman" / "history").read_text(encoding="utf-8")
+
+
+def test_the_terminal_is_put_right_whatever_ends_a_chat(app: App, tmp_path: Path) -> None:
+    with chatting(app, "a", XDG_STATE_HOME=str(tmp_path)) as terminal, app.client() as client:
+        terminal.shows(lambda lines: any(line.startswith(">>>") for line in lines))
+        terminal.press("once upon a time #stall #echo\r")
+        terminal.shows(lambda lines: any(line.strip() == "once upon" for line in lines))
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.ends() == 128 + signal.SIGTERM
+        assert terminal.modes_restored
+        assert until(lambda: client.jobs(limit=1).jobs[0].state is State.CANCELLED)
+    with chatting(app, "a", "--no-history") as terminal:
+        terminal.shows(lambda lines: any(line.startswith(">>>") for line in lines))
+        terminal.process.send_signal(signal.SIGHUP)
+        assert terminal.ends() == 128 + signal.SIGHUP
+        assert terminal.modes_restored
 
 
 def test_one_question_in_a_pipe(app: App) -> None:
@@ -145,6 +163,9 @@ def test_the_commands_of_a_chat(tmp_path: Path) -> None:
     ):
         with pytest.raises(CommandInvalid):
             obey(wrong, chat)
+    chat._known["a"] = Described(capabilities=["completion", "vision"])
+    assert chat.take_images(f"what is '{picture}'") == "what is"
+    assert chat.images.pop() == b"\x89PNG"
     with pytest.raises(Leave):
         obey("/bye", chat)
     assert not is_command("/home/me/cat.png what is it")

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from foreman.cli.answer import place
 from foreman.cli.follow import Waiting, follow
 from foreman.client import Chunk, Client, Refused, StartsOver
 from foreman.client.requests import Ask
@@ -105,9 +106,25 @@ def test_what_belongs_to_a_job_is_given_by_options(app: App, tmp_path: Path) -> 
         assert job.not_before == datetime(2100, 1, 1, tzinfo=UTC)
         assert request["format"]["properties"] == {"n": {"type": "integer"}}
         assert request["messages"][0]["images"] == ["iVBORw=="]
+        assert next(item.why for item in follow(client, job_id) if isinstance(item, Waiting)).startswith(
+            "it is not to start"
+        )
         assert app.run("open", "mine", DISPLAY="", WAYLAND_DISPLAY="").stdout == f"{client.url}/#/jobs/{job_id}\n"
         assert app.run("open", "-n").stdout == f"{client.url}/\n"
         client.cancel(job_id)
+
+
+@pytest.mark.parametrize(
+    ("news", "said"),
+    [
+        (Waiting(1, None), "queued, next to start"),
+        (Waiting(4, 20.0), "waits behind 3, about 20 s"),
+        (Waiting(1000, 7200.0), "waits behind 999 or more, about 2 h"),
+        (Waiting(1, 3.0, "b has its turn"), "queued: b has its turn, about 3 s"),
+    ],
+)
+def test_a_wait_is_said(news: Waiting, said: str) -> None:
+    assert place(news) == said
 
 
 def test_a_failed_job_is_one_line_with_the_targets_words_and_exit_code_1(app: App) -> None:
