@@ -26,7 +26,7 @@ def greeting(settings: Settings, url: str, targets: Sequence[str], models: Seque
     model = models[0] if models else "MODEL"
     lines = {
         "page": f"{url}/",
-        "API": f"{url}/v1 for OpenAI's clients, {url} for Ollama's and Anthropic's, {url}/jobs",
+        "API": f"{url}/v1 (OpenAI); without /v1 (Ollama, Anthropic)",
         "queue": _queue(settings),
         "targets": ", ".join(targets),
         "next": f"foreman run {model}" + ("" if default else f" --url {url}") + ", in another terminal",
