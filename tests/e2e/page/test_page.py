@@ -203,7 +203,7 @@ def test_it_is_used_by_keyboard_alone(page: Page, fresh: Fresh) -> None:
     expect(page.get_by_label("Prompt", exact=True)).to_be_focused()
     expect(page.get_by_label("Model")).to_have_value("a")
     page.keyboard.type("hello")
-    for _ in range(3):  # the system prompt, more, and there it is
+    for _ in range(4):  # the system prompt, more, being told, and there it is
         page.keyboard.press("Tab")
     expect(page.get_by_role("button", name="Submit")).to_be_focused()
     page.keyboard.press("Enter")
