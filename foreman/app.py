@@ -22,6 +22,7 @@ from foreman.actors.calls_elsewhere import CallsElsewhere
 from foreman.actors.conversations import StoredResponses
 from foreman.actors.feed import Feed
 from foreman.actors.fleet import Fleet, Member
+from foreman.actors.indexer import Indexer
 from foreman.actors.membership import Membership
 from foreman.actors.metrics import Metrics
 from foreman.actors.models_elsewhere import ModelsElsewhere
@@ -76,6 +77,7 @@ class App:
     membership: Membership | None  # among nodes that share the store
     remote_outputs: RemoteOutputs | None  # of these
     pushes: Pushes | None  # to these
+    indexer: Indexer
     coordinates: Callable[[], bool]  # True while this node removes old jobs
     tls: ssl.SSLContext | None
     closing: trio.Event = field(default_factory=trio.Event)
@@ -90,9 +92,9 @@ class App:
         await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("batches", self.context.batches.run))
-        await nursery.start(
-            self.supervised("pruner", partial(pruner.run, self.queue, self.context.blobs, self.coordinates))
-        )
+        prune = partial(pruner.run, self.queue, self.context.blobs, self.coordinates)
+        await nursery.start(self.supervised("pruner", prune))
+        await nursery.start(self.supervised("indexer", self.indexer.run))
         if self.membership is not None:
             await nursery.start(self.supervised("membership", self.membership.run))
         if self.remote_outputs is not None:
@@ -244,9 +246,8 @@ def build(
     )
     webhooks = WebhookDispatcher(
         queue,
-        make_readers(
-            store, count=1, broken=queue.lose
-        ),  # separate, so that HTTP and webhooks do not wait for each other
+        # Separate, so that HTTP and webhooks do not wait for each other.
+        make_readers(store, count=1, broken=queue.lose),
         sender,
         limits=tuning.deliveries_of(settings),
         inline=settings.artifact_inline_limit,
@@ -338,6 +339,7 @@ def build(
         membership=membership,
         remote_outputs=remote_outputs,
         pushes=pushes,
+        indexer=Indexer(queue, readers, lambda: handlers.coordinates),
         coordinates=lambda: handlers.coordinates,
         tls=tls.tls_of(settings.tls_cert, settings.tls_key),
     )

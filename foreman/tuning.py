@@ -39,6 +39,7 @@ def rules_of(settings: Settings) -> Rules:
         usage_history=settings.usage_history,
         backoff=Backoff(settings.retry_backoff, settings.retry_backoff_max),
         lease=settings.lease,
+        full_text=settings.full_text,
         private_jobs=settings.private_jobs,
         webhook_retries=settings.webhook_retries,
         webhook_backoff=Backoff(settings.webhook_backoff, settings.webhook_backoff_max),

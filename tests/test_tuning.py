@@ -90,6 +90,7 @@ OTHER: dict[str, Any] = {
     "batch_window": 7,
     "file_ttl": 7,
     "max_file": 7,
+    "full_text": True,
     "usage_history": 7,
     "cost": {"a": {"input": 7}},
     "artifact_inline_limit": 7,

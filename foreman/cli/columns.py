@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from rich.text import Text
 
@@ -19,15 +19,21 @@ def lay_out(
     *,
     spare: Sequence[str] = (),
     right: Collection[str] = (),
+    keeps: Mapping[str, int] | None = None,
 ) -> list[Text]:
     """Return a line of heads and a line for each row, of at most `room` columns.
 
-    Where there is too little room, the `spare` columns are left out, in their order, then the last column is cut, then
-    the widest other than the first. Columns in `right` are aligned to the right.
+    A column without any cell is left out. Where there is too little room, the `spare` columns are, in their order; then
+    the last column is cut, then the widest other than the first. `keeps` says how wide a column stays before a spare
+    one is left out. Columns in `right` are aligned to the right.
     """
+    keeps = {heads[-1]: LEAST_OF_LAST, **(keeps or {})}
     widths = {head: max([len(head), *(row[at].cell_len for row in rows)]) for at, head in enumerate(heads)}
+    for at, head in enumerate(heads):
+        if at and rows and not any(row[at] for row in rows):
+            del widths[head]
     for head in spare:
-        if _total(widths, last=heads[-1]) <= room:
+        if _total(widths, keeps) <= room:
             break
         widths.pop(head, None)
     _cut(widths, room)
@@ -38,17 +44,15 @@ def lay_out(
     return lines
 
 
-def _total(widths: dict[str, int], *, last: str = "") -> int:
-    return sum(min(width, LEAST_OF_LAST) if head == last else width for head, width in widths.items()) + GAP * (
-        len(widths) - 1
-    )
+def _total(widths: Mapping[str, int], keeps: Mapping[str, int]) -> int:
+    return sum(min(width, keeps.get(head, width)) for head, width in widths.items()) + GAP * (len(widths) - 1)
 
 
 def _cut(widths: dict[str, int], room: int) -> None:
     """Cut the last column, then the widest of the others but the first, each time to what is needed."""
     names = list(widths)
     for head in [*names[-1:], *sorted(names[1:-1], key=lambda name: -widths[name])]:
-        over = _total(widths) - room
+        over = _total(widths, {}) - room
         if over > 0 and widths[head] > LEAST:
             widths[head] = max(LEAST, widths[head] - over)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from types import TracebackType
 from typing import Self
@@ -43,7 +43,22 @@ NUMBERS = {  # heads of columns that are aligned to the right
         "SPEED",
         "SEEN",
     ),
-    *("DONE", "FAILED", "ENDED", "LEFT", "LIMIT", "USED", "IN", "CACHED", "OUT", "BUSY", "HALF", "95%", "COST"),
+    *(
+        "DONE",
+        "FAILED",
+        "ENDED",
+        "LEFT",
+        "LIMIT",
+        "USED",
+        "IN",
+        "CACHED",
+        "OUT",
+        "BUSY",
+        "HALF",
+        "95%",
+        "COST",
+        "LOADS",
+    ),
 }
 PIPED_WIDTH = 1000  # columns; cells are not cut in a pipe
 
@@ -66,11 +81,17 @@ def state_text(state: str) -> Text:
     return Text(plain(state).replace("\n", " "), style=STATE_STYLES.get(state, ""))
 
 
-def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, spare: Sequence[str] = ()) -> None:
+def show_table(
+    heads: Sequence[str],
+    rows: Iterable[Sequence[str | Text]],
+    *,
+    spare: Sequence[str] = (),
+    keeps: Mapping[str, int] | None = None,
+) -> None:
     """Print columns under heads, numbers to the right.
 
-    On a narrow terminal, leave out the `spare` columns, in their order, then cut others. In a pipe nothing is cut, and
-    no line ends in spaces.
+    On a narrow terminal, leave out the `spare` columns, in their order, then cut others; `keeps` as in lay_out. In a
+    pipe nothing is cut, and no line ends in spaces.
     """
     cells = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in rows]
     widths = {
@@ -81,7 +102,7 @@ def show_table(heads: Sequence[str], rows: Iterable[Sequence[str | Text]], *, sp
             padded = (cell.plain + " " * (widths[head] - cell.cell_len) for head, cell in zip(heads, row, strict=True))
             click.echo((" " * GAP).join(padded).rstrip())
         return
-    for line in lay_out(heads, cells, console().width, spare=spare, right=NUMBERS):
+    for line in lay_out(heads, cells, console().width, spare=spare, right=NUMBERS, keeps=keeps):
         console().print(line)
 
 

@@ -20,3 +20,4 @@ class Filters(TypedDict, total=False):
     caller: str | None
     created_after: datetime | None
     created_before: datetime | None
+    q: str | None  # words in the request or the answer

@@ -257,6 +257,12 @@ class Settings(HttpSettings):
         default=512 * 2**20,
         description="Largest uploaded file. The lines of a batch may have 200 MiB in all.",
     )
+    full_text: bool = Field(
+        default=False,
+        description="Index the words of requests and answers, so that jobs are [found by them](jobs.md#words). Each "
+        "job then takes longer to store, and more space. Jobs that are there already are indexed in the background; "
+        "switching it off drops the index.",
+    )
     usage_history: Seconds = Field(
         default=400 * 86400, description="How long to keep the hourly [usage](usage.md); 0 keeps it for ever."
     )

@@ -71,6 +71,7 @@ STATUS = {
     "wrong_content_type": 415,
     "requested_range_not_satisfiable": 416,
     "field_invalid": 422,
+    "not_indexed": 422,
     "wrong_target": 422,
     "header_unknown": 422,
     "webhook_refused": 422,

@@ -11,6 +11,7 @@ from foreman.domain.batches import BATCH_ID
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.errors import FieldInvalid
 from foreman.domain.job import JOB_ID, TERMINAL, Priority, State
+from foreman.domain.words import terms_of
 from foreman.http.context import context
 from foreman.http.query import choice, instant
 from foreman.store.records import Cursor, Order, Selection
@@ -27,6 +28,7 @@ FILTERS = (
     "caller",
     "created_after",
     "created_before",
+    "q",
 )
 PART_OF_ID = "[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{6,26}"
 CURSOR = rf"(\d{{1,12}}\.\d{{1,9}}_)?({JOB_ID})"
@@ -51,6 +53,7 @@ def read_selection() -> Selection:
         caller=asked.get("caller"),
         created_after=instant("created_after", asked.get("created_after")),
         created_before=instant("created_before", asked.get("created_before")),
+        q=_words(asked.get("q")),
     )
 
 
@@ -89,6 +92,13 @@ def _batch(given: str | None) -> str | None:
     if given is not None and not BATCH_ID.fullmatch(given):
         raise FieldInvalid("batch_id", given, "must be the id of a batch")
     return given
+
+
+def _words(given: str | None) -> tuple[str, ...]:
+    try:
+        return () if given is None else tuple(terms_of(given))
+    except ValueError as error:
+        raise FieldInvalid("q", str(given), str(error)) from error
 
 
 def _states(given: str | None) -> tuple[State, ...]:

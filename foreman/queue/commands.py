@@ -289,6 +289,11 @@ class KeepUsage(Message[None]):
 
 
 @dataclass(slots=True)
+class KeepIndex(Message[bool]):
+    """Make or drop the index of words by one step; the answer is True while there is more to do."""
+
+
+@dataclass(slots=True)
 class Look(Message[None]):
     """Look at what other nodes have committed, before it is time to."""
 

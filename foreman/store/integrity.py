@@ -13,10 +13,12 @@ from foreman.store.blob_folder import BLOBS, BlobFolder
 from foreman.store.blob_source import blob_problems, blobs_of, pieces_of
 from foreman.store.flush import flush
 from foreman.store.folder import hold
+from foreman.store.records import Indexing
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
 from foreman.store.sql.rows import text
+from foreman.store.sqlite import search
 from foreman.store.sqlite.migrate import steps
-from foreman.store.sqlite.reads import NEWEST, PRUNED
+from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader
 
 FIRST_WITH_BLOBS = 14  # schema
 SMALL = 64 * 2**20  # bytes that can be read in a moment
@@ -138,6 +140,28 @@ def quick_check_server(url: str) -> str | None:
         return server.quick_check(url)
     except StoreRefused as refused:
         return str(refused)
+
+
+def has_fts5() -> bool:
+    """Return True if this SQLite can have an index of words."""
+    with closing(sqlite3.connect(":memory:")) as db:
+        return search.has_fts5(db)
+
+
+def indexing(database: Path) -> Indexing | None:
+    """Return how far the index of words is, None without one. Raise StoreRefused."""
+    try:
+        with _reading(database) as db:
+            return SqliteReader(db).indexing()
+    except sqlite3.Error as error:
+        raise StoreRefused(f"the database {database} cannot be read: {error}") from error
+
+
+def indexing_server(url: str) -> Indexing | None:
+    """Return how far the index of words in a database on a server is, None without one. Raise StoreRefused."""
+    with _driver():
+        from foreman.store.postgres import check as server
+    return server.indexing(url)
 
 
 @contextmanager

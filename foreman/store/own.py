@@ -15,7 +15,7 @@ from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.usage import NO_FILTER, NO_PRICES, Depth, Price, Row
 from foreman.domain.webhooks.endpoints import AnyDelivery, EndpointDelivery, WebhookEndpoint
 from foreman.store.protocol import Reader
-from foreman.store.records import ALL, Cursor, Due, Order, Selection, Seqs, Shape
+from foreman.store.records import ALL, Cursor, Due, Indexing, Order, Selection, Seqs, Shape
 
 
 class OwnJobs(Reader):
@@ -245,6 +245,10 @@ class OwnJobs(Reader):
         if self.webhook_endpoint(endpoint_id) is None:
             return []
         return self._store.endpoint_deliveries(endpoint_id, after=after, subject=subject, limit=limit)
+
+    def indexing(self) -> Indexing | None:
+        """Return how far the index of words is, or None without one."""
+        return self._store.indexing()
 
     def nodes(self) -> list[Node]:
         """Return none: they are the operator's."""

@@ -27,9 +27,10 @@ from foreman.store.batch_protocol import BatchReader, BatchWriter
 from foreman.store.endpoint_protocol import EndpointReader, EndpointWriter
 from foreman.store.file_protocol import FileReader, FileWriter
 from foreman.store.records import ALL, NO_ARTIFACTS, Cursor, Due, Line, News, Order, Remains, Selection, Seqs, Shape
+from foreman.store.search_protocol import SearchReader, SearchWriter
 
 
-class Reader(FileReader, BatchReader, EndpointReader, Protocol):
+class Reader(FileReader, BatchReader, EndpointReader, SearchReader, Protocol):
     """The reads. Each call sees one consistent state and holds no lock when it returns.
 
     Rows made unreadable by other programs are left out of lists and logged; a read of one job raises JobUnreadable.
@@ -129,7 +130,7 @@ class Reader(FileReader, BatchReader, EndpointReader, Protocol):
         """Return the nodes that share the store, also those that have left of late; none where one node has it."""
 
 
-class Writer(Reader, FileWriter, BatchWriter, EndpointWriter, Protocol):
+class Writer(Reader, FileWriter, BatchWriter, EndpointWriter, SearchWriter, Protocol):
     """The single writer of a node. Every write happens inside `transaction()`, which one node at a time may have open.
 
     It decides nothing: it is given rows, and keeps those that belong together consistent by their foreign keys.

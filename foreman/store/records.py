@@ -63,11 +63,25 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     created_before: Instant | None = None
     ids: tuple[str, ...] = ()  # any of them, whole
     alone: bool = False  # True for jobs that are in no batch
+    q: tuple[str, ...] = ()  # words that are all in the request or the answer, see `words.terms_of`
 
 
 ALL = Selection()
 PAUSED = "paused"  # the note that is "true" while the queue is paused
 NO_ARTIFACTS: Mapping[str, Sequence[Artifact]] = MappingProxyType({})
+
+
+class Indexing(msgspec.Struct, frozen=True):
+    """How far the index of words is."""
+
+    version: int  # of the words in it, see `searched_text.VERSION`; 0 while it is dropped
+    before: str  # jobs with a lower id are not in it yet; empty when all jobs are
+    done: int = 0  # jobs that were there before it, and are in it now
+
+    @property
+    def whole(self) -> bool:
+        """Return True when all jobs are in it."""
+        return not self.before
 
 
 class Seqs(NamedTuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -38,6 +38,7 @@ from foreman.targets.http.parser import Body
 from foreman.targets.http.pool import Client
 from foreman.targets.model_listing import Listing, details
 from foreman.targets.model_names import ollama_form
+from foreman.targets.ollama_memory import Held, read_held
 from foreman.targets.protocol import Call, Model
 
 log = structlog.get_logger()
@@ -79,7 +80,8 @@ class OllamaTarget:
         self.address = f"{self.name} at {url}"
         self._client = Client(url, token, name=self.name)
         self._listed = Listing(self._client, "/api/tags", _model, named_by=NAMES)
-        self._held_there = Listing(self._client, "/api/ps", lambda name, _: ollama_form(name), named_by=NAMES)
+        self._held_there = Listing(self._client, "/api/ps", read_held, named_by=NAMES)
+        self._memory: Mapping[str, Held] = {}  # by canonical name, as the server told it last
         self.change(keep_alive, load_timeout=load_timeout)
         self._room = Room.count(max_loaded)
         self._max_loaded = max_loaded
@@ -189,6 +191,10 @@ class OllamaTarget:
         """See `Target.in_memory`."""
         return self._in_memory
 
+    def held(self, key: LoadKey) -> Held | None:
+        """Return what the server told last of a loaded model. For any thread."""
+        return self._memory.get(ollama_form(model_of(key)))
+
     def room(self) -> Room:
         """See `Target.room`."""
         return self._room
@@ -260,7 +266,8 @@ class OllamaTarget:
     async def _held(self) -> set[str] | None:
         """Return the models in the memory of the server; None when it does not answer."""
         with trio.move_on_after(LOOK_TIMEOUT), suppress(TargetError):
-            return set(await self._held_there.ask())
+            self._memory = {one.name: one for one in await self._held_there.ask()}
+            return set(self._memory)
         return None
 
     async def _look(self) -> None:

@@ -24,6 +24,7 @@ from tests.bench import (
     people,
     prompts,
     scale,
+    search,
     streams,
     submit,
 )
@@ -52,6 +53,8 @@ LONG: dict[str, Measure] = {
     "batch": batch.batch,
     "prompts-full": prompts.prompts_full,
     "climbing": climbing.climbing,
+    "indexed": search.indexed,
+    "search": search.search,
     "nodes": nodes.nodes,
     "nodes-full": nodes.nodes_full,
 }  # only when named

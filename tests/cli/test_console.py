@@ -68,6 +68,7 @@ def test_columns_fit_and_numbers_are_to_the_right(room: int) -> None:
     lines = lay_out(("ID", "AGE", "MODEL", "ERROR"), rows, room, spare=("AGE",), right={"AGE"})
     assert len(lines) == 3
     assert all(line.cell_len <= room and line.plain == line.plain.rstrip() for line in lines)
+    assert lay_out(("ID", "NOTE"), [[Text("1"), Text()]], 80)[0].plain == "ID"
     if room == 200:
         assert lines[0].plain.startswith("ID       AGE  MODEL")
         assert lines[1].plain.startswith("01M8     9 s  字")

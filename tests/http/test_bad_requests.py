@@ -37,7 +37,7 @@ IGNORED = ["lines=1-2", "5-9", "bytes=1-2,4-5", "bytes=\u00e9,", ""]  # RFC 9110
 
 FILTERS = (
     "id, custom_id, state, model, priority, endpoint, error_code, batch_id, caller, created_after, created_before, "
-    "order, limit, after"
+    "q, order, limit, after"
 )
 NEXT = "must be the `next` of the previous page, in the same order"
 STATES = "queued, loading, working, done, failed, cancelled, expired"

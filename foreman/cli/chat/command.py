@@ -10,7 +10,7 @@ import click
 
 from foreman.cli.chat.chat import Chat
 from foreman.cli.chat.conversation import Conversation
-from foreman.cli.chat.line_editor import editing, history_file, read_turn
+from foreman.cli.chat.line_editor import editing, history_file, read_turn, unechoed
 from foreman.cli.chat.slash_commands import OFFERED, CommandInvalid, Leave, is_command, obey
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.ending import ends_orderly
@@ -137,7 +137,8 @@ def _converse(chat: Chat, remembered: Path | None) -> None:
                 chat.note("Ctrl-D or /bye leaves.")
                 continue
             try:
-                _take(chat, turn)
+                with unechoed():
+                    _take(chat, turn)
             except Leave:
                 return
             except KeyboardInterrupt:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+import termios
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -64,6 +66,23 @@ def read_turn() -> str:
         lines.append(input(FURTHER))
     lines[-1] = lines[-1].replace(SEVERAL, "", 1)
     return before + "\n".join(lines).strip("\n")
+
+
+@contextmanager
+def unechoed() -> Iterator[None]:
+    """Do not show what is typed, as long as an answer is; the next line has it."""
+    if not sys.stdin.isatty():
+        yield
+        return
+    before = termios.tcgetattr(sys.stdin)
+    mode = termios.tcgetattr(sys.stdin)
+    mode[3] &= ~termios.ECHO
+    try:
+        termios.tcsetattr(sys.stdin, termios.TCSADRAIN, mode)
+        yield
+    finally:
+        with suppress(termios.error):  # the terminal may be gone
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, before)
 
 
 def _nth(found: Sequence[str], number: int) -> str | None:

@@ -36,6 +36,7 @@ def selects(command: F) -> F:
         click.option("--caller", metavar="NAME", help="All jobs of this caller, or of the token of this name."),
         click.option("--custom-id", metavar="ID", help="All jobs with this custom id; a prefix if it ends with *."),
         click.option("--error-code", metavar="CODE", help="All jobs whose latest error has this code."),
+        click.option("--search", "q", metavar="WORDS", help="All jobs with these words in the request or the answer."),
         click.option("--batch", "batch_id", metavar="ID", help="All lines of this batch."),
         click.option("--created-before", metavar="TIME", help="All jobs created before then."),
         click.option("--created-after", metavar="TIME", help="All jobs created then or later."),

@@ -11,6 +11,7 @@ import click
 import msgspec
 from rich.text import Text
 
+from foreman.cli.answer import figures
 from foreman.cli.commands.shell_completion import any_job, model_names
 from foreman.cli.console import ago, between, clock, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
@@ -25,15 +26,25 @@ from foreman.client.reading import decode
 from foreman.domain.job import State
 
 LONGEST_PAGE = 500  # jobs in one page of the API
+LEAST_OF_PROMPT = 16  # columns
 
 
 @click.command(
-    epilog=epilog("foreman jobs --state failed -n 100", "foreman jobs --quiet --state failed | xargs foreman retry")
+    epilog=epilog(
+        "foreman jobs --state failed -n 100",
+        "foreman jobs --search 'invoice berlin*'",
+        "foreman jobs --quiet --state failed | xargs foreman retry",
+    )
 )
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
 @click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
 @click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
 @click.option("--caller", metavar="NAME", help="Only jobs of this caller, or of the token of this name.")
+@click.option(
+    "--search",
+    metavar="WORDS",
+    help="Only jobs with all these words in the request or the answer; WORD* stands for all that begin so.",
+)
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option(
@@ -47,6 +58,7 @@ def jobs(
     model: str | None,
     priority: str | None,
     caller: str | None,
+    search: str | None,
     limit: int,
     after: str | None,
     watches: bool,
@@ -68,7 +80,9 @@ def jobs(
             after = id_of(client, after)
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
-            ask = requests.jobs(state=state, model=model, priority=priority, caller=caller, limit=size, after=after)
+            ask = requests.jobs(
+                state=state, model=model, priority=priority, caller=caller, q=search, limit=size, after=after
+            )
             page = decode(client.raw(ask), _RawPage)
             found += page.jobs
             after = page.next
@@ -85,9 +99,10 @@ def jobs(
         click.echo("no jobs", err=True)
         return
     show_table(
-        ("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "ERROR"),
+        ("ID", "STATE", "MODEL", "PRIORITY", "ATTEMPT", "AGE", "TOOK", "PROMPT", "ERROR"),
         map(_row, rows),
-        spare=("PRIORITY", "ATTEMPT", "AGE", "TOOK"),
+        spare=("ATTEMPT", "PRIORITY", "TOOK", "PROMPT", "AGE"),
+        keeps={"PROMPT": LEAST_OF_PROMPT},
     )
     if after:
         click.echo(one_line(f"more: --after {after}"), err=True)
@@ -132,7 +147,17 @@ def _row(job: Job) -> Sequence[str | Text]:
     age = ago((datetime.now(UTC) - job.created_at).total_seconds())
     attempt = f"{job.attempt}/{job.max_attempts}"
     took = between(job.started_at, job.completed_at)
-    return job.job_id, state_text(job.state), job.model, job.priority, attempt, age, took, job.error or ""
+    return (
+        job.job_id,
+        state_text(job.state),
+        job.model,
+        job.priority,
+        attempt,
+        age,
+        took,
+        job.prompt_excerpt or "",
+        job.error or "",
+    )
 
 
 def _show_job(job: Job) -> None:
@@ -152,6 +177,8 @@ def _show_job(job: Job) -> None:
         "metadata": ", ".join(f"{name}={value}" for name, value in (job.metadata or {}).items()),
         "error": Text(plain(job.error), style="red") if job.error else None,
         "artifacts": ", ".join(f"{found.name} ({found.content_type}, {found.size} bytes)" for found in job.artifacts),
+        "prompt": job.prompt_excerpt,
+        "figures": figures(job) if job.ended else None,
         "kept until": clock(job.expires_at, day=True) if job.expires_at else None,
     }
     for name, value in lines.items():

@@ -86,6 +86,8 @@ def _examine(
     if settings.tls_cert:
         yield local.certificate(settings)
     yield local.store(settings)
+    if found := local.full_text(settings):
+        yield found
     if few := local.few_descriptors(settings):
         yield few
     port, is_foreman = local.port(settings)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+import sqlite3
 import ssl
 import tempfile
 from pathlib import Path
@@ -18,6 +19,7 @@ from foreman.config.settings import Settings
 from foreman.domain.errors import StoreRefused
 from foreman.store import integrity
 
+DATABASE = "foreman.db"
 TIMEOUT = 5.0  # seconds for an answer of Foreman
 EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # loopback address of a server that listens on every address
 
@@ -38,7 +40,7 @@ def store(settings: Settings) -> Finding:
             return bad("store", why, "fix database_url, or the server that it names")
         where = settings.blob_folder
         return good("store", f"the database of database_url; blobs in {where if where else 'it'}")
-    database = folder / "foreman.db"
+    database = folder / DATABASE
     if not database.exists():
         return good("store", f"{folder}, no database yet")
     if not os.access(database, os.W_OK):
@@ -60,6 +62,23 @@ def _try_writing(folder: Path) -> None:
     nearest = next(parent for parent in folder.absolute().parents if parent.exists())
     with tempfile.TemporaryDirectory(dir=nearest):
         pass
+
+
+def full_text(settings: Settings) -> Finding | None:
+    """Say how far the index of words is, if it is wanted."""
+    if not settings.full_text:
+        return None
+    if not settings.node and not integrity.has_fts5():
+        do = "run it with a Python whose SQLite has FTS5, or set full_text = false"
+        return bad("full text", f"SQLite {sqlite3.sqlite_version} is built without FTS5", do)
+    try:
+        url = settings.database_url.get_secret_value()
+        state = integrity.indexing_server(url) if settings.node else integrity.indexing(settings.data_dir / DATABASE)
+    except StoreRefused:
+        return None  # the check of the store says so
+    if state is None or not state.version:
+        return good("full text", "foreman indexes all jobs as soon as it runs")
+    return good("full text", "all jobs are indexed" if state.whole else f"{state.done:,} older jobs are indexed so far")
 
 
 def few_descriptors(settings: Settings) -> Finding | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from rich.text import Text
@@ -16,6 +16,7 @@ from foreman.client import Batched, Job, Node, Target
 
 BATCH_STYLES = {"completed": "green", "failed": "red", "cancelled": "magenta", "expired": "magenta"}
 NODE_STYLES = {"up": "green", "draining": "yellow", "gone": "red"}
+LEAST_OF_PROMPT = 30  # columns
 
 _Cells = Sequence[str | Text]
 
@@ -36,7 +37,7 @@ def list_rows(
 
 
 def _jobs(jobs: Sequence[Job], width: int, now: datetime) -> tuple[Text, list[Row]]:
-    heads = ("STATE", "ID", "AGE", "TOOK", "CLASS", "CALLER", "TARGET", "MODEL", "ERROR")
+    heads = ("STATE", "ID", "AGE", "TOOK", "CLASS", "CALLER", "TARGET", "MODEL", "PROMPT OR ERROR")
     cells = [
         (
             state_text(job.state),
@@ -47,12 +48,12 @@ def _jobs(jobs: Sequence[Job], width: int, now: datetime) -> tuple[Text, list[Ro
             job.caller or "",
             job.target or "",
             job.model,
-            Text(one_line(job.error or ""), style="red"),
+            Text(one_line(job.error), style="red") if job.error else job.prompt_excerpt or "",
         )
         for job in jobs
     ]
     spare = ("CALLER", "TARGET", "CLASS", "TOOK")
-    title, lines = _laid_out(heads, cells, width, spare, ("AGE", "TOOK"))
+    title, lines = _laid_out(heads, cells, width, spare, ("AGE", "TOOK"), {heads[-1]: LEAST_OF_PROMPT})
     rows = [Row(f"job {job.job_id}", (line,), job.job_id) for job, line in zip(jobs, lines, strict=True)]
     return title, rows
 
@@ -124,8 +125,13 @@ def _nodes(nodes: Sequence[Node], width: int) -> tuple[Text, list[Row]]:
 
 
 def _laid_out(
-    heads: Sequence[str], cells: Sequence[_Cells], width: int, spare: Sequence[str], right: Collection[str]
+    heads: Sequence[str],
+    cells: Sequence[_Cells],
+    width: int,
+    spare: Sequence[str],
+    right: Collection[str],
+    keeps: Mapping[str, int] | None = None,
 ) -> tuple[Text, list[Text]]:
     texts = [[Text(one_line(cell)) if isinstance(cell, str) else cell for cell in row] for row in cells]
-    title, *lines = lay_out(heads, texts, width, spare=spare, right=right)
+    title, *lines = lay_out(heads, texts, width, spare=spare, right=right, keeps=keeps)
     return title, lines

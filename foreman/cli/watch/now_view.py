@@ -97,6 +97,7 @@ def _waits(position: int, job: Job, ids: int, now: datetime) -> Text:
         + Text(f"{between(job.created_at, now):<{WHEN}}")
         + Text(f"{one_line(job.priority):<{PRIORITY}}", style=style)
         + Text(f"{eta:<{READY}}{one_line(job.model)}")
+        + Text(f"  {one_line(job.prompt_excerpt or '')}".rstrip(), style="dim")
     )
 
 

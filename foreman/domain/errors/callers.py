@@ -61,6 +61,16 @@ class FieldInvalid(ForemanError):
         self.in_go = in_go
 
 
+class NotIndexed(ForemanError):
+    """There is no index of words to search in."""
+
+    code = "not_indexed"
+    hint = "set full_text = true; on SQLite it needs a build with FTS5"
+
+    def __init__(self) -> None:
+        super().__init__("q: requests and answers are not indexed, so that words in them cannot be found")
+
+
 class QueryInvalid(FieldInvalid):
     """A query parameter of the feed is invalid."""
 

@@ -17,6 +17,10 @@ class LoadedModel(msgspec.Struct, frozen=True):
     model: str
     load_key: str
     since: Annotated[Moment, about("When Foreman loaded it, or first saw it loaded.")]
+    size: Annotated[Count | None, about("Bytes in memory; null where the server does not tell.")] = None
+    size_vram: Annotated[Count | None, about("Part of `size` on the GPU.")] = None
+    expires_at: Annotated[Moment | None, about("When its server unloads it unless it is used, if known.")] = None
+    context_length: Annotated[Count | None, about("Tokens that it was loaded for.")] = None
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

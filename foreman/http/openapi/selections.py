@@ -29,6 +29,12 @@ FILTERED = (
     query("caller", FILTER, "Name of the token that submitted the job."),
     query("created_after", TIME, "At this time or later."),
     query("created_before", TIME),
+    query(
+        "q",
+        FILTER,
+        "Words that are all in the request or the answer, in any letter case, with accents or without; one that ends "
+        "with `*` stands for all that begin so. Needs the setting `full_text`.",
+    ),
 )
 
 ABOUT = (

@@ -10,7 +10,7 @@ from foreman.config.checks import AUTO
 from foreman.domain import views
 from foreman.domain.errors import FieldInvalid, TargetNotFound, WrongTarget
 from foreman.domain.intake import read_model
-from foreman.domain.job import model_of
+from foreman.domain.job import Instant, LoadKey, model_of
 from foreman.domain.json_objects import read_object
 from foreman.http.body import read_json_body
 from foreman.http.context import context
@@ -19,6 +19,9 @@ from foreman.http.query import check_names, whole
 from foreman.offload import offload
 from foreman.targets.managed.child_log import MAX_TAIL, tail
 from foreman.targets.managed.target import ManagedTarget
+from foreman.targets.ollama import OllamaTarget
+from foreman.targets.ollama_memory import Held
+from foreman.targets.protocol import Target
 
 targets = Blueprint("targets", __name__)
 
@@ -103,8 +106,21 @@ def _shown(member: Member) -> views.Target:
         slots_auto=settings.slots == AUTO,
         running=member.worker.running,
         max_loaded=settings.max_loaded if settings.memory is None else max(1, len(inventory.models)),
-        loaded=[views.LoadedModel(model_of(key), key, views.moment(since[key])) for key in keys],
+        loaded=[_loaded(member.target, key, since[key]) for key in keys],
         models=[model.name for model in inventory.models],
         jobs_done=tally.jobs_done,
         tokens_per_second=None if speed is None else round(speed, 1),
+    )
+
+
+def _loaded(target: Target, key: LoadKey, since: Instant) -> views.LoadedModel:
+    told = (target.held(key) if isinstance(target, OllamaTarget) else None) or Held("")
+    return views.LoadedModel(
+        model_of(key),
+        key,
+        views.moment(since),
+        size=told.size,
+        size_vram=told.size_vram,
+        expires_at=views.moment(told.expires_at),
+        context_length=told.context_length,
     )

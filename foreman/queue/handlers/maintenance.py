@@ -7,10 +7,11 @@ import math
 from foreman.domain import usage
 from foreman.domain.errors import JobUnreadable, StoreUnavailable
 from foreman.domain.job import Instant
-from foreman.queue.commands import FORECASTS, KeepUsage, Note, Prune
+from foreman.queue.commands import FORECASTS, KeepIndex, KeepUsage, Note, Prune
 from foreman.queue.handlers.ledger import Ledger
 
 OVERDUE_AT_ONCE = 500
+INDEXED_AT_ONCE = 32  # jobs: some hundredths of a second of the writer
 FULL_PAUSE = 5.0  # seconds until writes that met a full disk are retried
 
 
@@ -35,6 +36,11 @@ def keep_usage(ledger: Ledger, message: KeepUsage) -> None:
     ledger.store.prune_usage(minutes=minutes, hours=hours)
     if forecasts := ledger.outlook.unstored():
         ledger.store.set_note(ledger.name_of(FORECASTS), forecasts)
+
+
+def keep_index(ledger: Ledger, message: KeepIndex) -> bool:
+    """Make or drop the index of words by one step; return True while there is more to do."""
+    return ledger.store.keep_index(wanted=ledger.rules.full_text, most=INDEXED_AT_ONCE)
 
 
 def checkpoint(ledger: Ledger) -> int | StoreUnavailable:

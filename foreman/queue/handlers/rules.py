@@ -22,5 +22,6 @@ class Rules:
     webhook_retries: int = 5
     webhook_backoff: Backoff = field(default_factory=lambda: Backoff(5, 600))
     lease: float = 20.0  # seconds after which a silent node is evicted
+    full_text: bool = False  # index the words of requests and answers
     private_jobs: bool = False  # callers see their own jobs alone
     quotas: Mapping[str, Quota] = field(default_factory=dict)  # by name of a token

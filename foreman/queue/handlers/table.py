@@ -29,6 +29,7 @@ from foreman.queue.commands import (
     DropBlobs,
     DropPieces,
     Finished,
+    KeepIndex,
     KeepUsage,
     Look,
     Note,
@@ -92,6 +93,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     DeleteBatch: batches.delete,
     EndBatch: batches.end,
     KeepUsage: maintenance.keep_usage,
+    KeepIndex: maintenance.keep_index,
     Beat: nodes.beat,
     Look: nodes.look,
 }

@@ -18,7 +18,9 @@ from foreman.store.postgres.address import Address, read_address
 from foreman.store.postgres.dialect import translated
 from foreman.store.postgres.error_codes import first_line
 from foreman.store.postgres.writer import OF_A_JOB
+from foreman.store.records import Indexing
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
+from foreman.store.sql.search import read_state
 
 AT_ONCE = 2000  # rows fetched
 
@@ -62,6 +64,15 @@ def quick_check(url: str) -> str | None:
     with _reading(read_address(url)) as db:
         migrate.check_server(db)
         return migrate.too_new(db) if migrate.version(db) else None
+
+
+def indexing(url: str) -> Indexing | None:
+    """Return how far the index of words is, None without one. Raise StoreRefused."""
+    with _reading(read_address(url)) as db:
+        if migrate.version(db) < migrate.newest():
+            return None
+        [(state,)] = db.execute("SELECT full_text FROM fleet_state").fetchall()
+        return read_state(state)
 
 
 def _orphans(db: psycopg.Connection[Any]) -> list[str]:

@@ -22,6 +22,7 @@ class State(NamedTuple):
     posts: int
     told: int
     coordinator: str
+    full_text: str  # how far the index of words is
 
 
 _ALIKE = " AND ".join(f"{column} = l.{column}" for column in LINE.split(", "))

@@ -27,7 +27,7 @@ BEGIN: tuple[Statement, ...] = (
     ("BEGIN ISOLATION LEVEL READ COMMITTED", ()),
     (f"{TIMEOUTS[0]}, {_BY_INDEX}", ()),
 )
-LOCK: Statement = ("SELECT commits, seq, posts, told, coordinator FROM fleet_state FOR UPDATE", ())
+LOCK: Statement = ("SELECT commits, seq, posts, told, coordinator, full_text FROM fleet_state FOR UPDATE", ())
 NODES: Statement = (
     "SELECT name, url, version, epoch, state, seen_at, heard_since, targets FROM nodes ORDER BY name",
     (),

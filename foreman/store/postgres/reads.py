@@ -10,13 +10,14 @@ from foreman.domain.nodes import Node
 from foreman.store.blob_folder import BlobFolder
 from foreman.store.postgres.connection import TIMEOUTS, Connection
 from foreman.store.postgres.nodes import NODES, read_node
+from foreman.store.postgres.search import PostgresSearchReads
 from foreman.store.records import Seqs
 from foreman.store.sql.reads import SqlReader
 
 MOST_BYTES = 2**31 - 1  # of a value, which ends before
 
 
-class PostgresReader(SqlReader):
+class PostgresReader(PostgresSearchReads, SqlReader):
     """A reader on one connection."""
 
     NO_LIMIT: ClassVar[int | None] = None

@@ -39,6 +39,7 @@ from foreman.store.postgres.error_codes import UNSENDABLE, first_line, translate
 from foreman.store.postgres.news import State
 from foreman.store.postgres.nodes import BEGIN, LOCK, Identity, Membership, read_node
 from foreman.store.postgres.reads import PostgresReader
+from foreman.store.postgres.search import PostgresSearchWrites
 from foreman.store.records import NO_ARTIFACTS, Line, News, Seqs
 from foreman.store.sql.reads import CLAIMABLE, IN_LINE, is_line
 from foreman.store.sql.rows import COLUMNS, read_event, read_job
@@ -59,7 +60,7 @@ R = TypeVar("R", Job, JobEvent, Delivery, EndpointDelivery)
 STATE = LOCK[0].removesuffix(" FOR UPDATE")
 
 
-class PostgresWriter(SqlWriter, PostgresReader):
+class PostgresWriter(PostgresSearchWrites, SqlWriter, PostgresReader):
     """The writer of a node.
 
     Every transaction locks the one row of `fleet_state` first, so that one node writes at a time, and counts itself in

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from foreman.domain.endpoints import ENDPOINTS
 from foreman.domain.job import TERMINAL, Instant, Priority, State
 from foreman.store.records import Cursor, Order, Selection
+from foreman.store.sql.match import DIGITS, Match, first_number
 
 FEW = 10_000  # jobs that may be read and sorted for one answer
 ID_LENGTH = 26  # characters of a ULID
@@ -17,7 +18,6 @@ ID_LENGTH = 26  # characters of a ULID
 # An id contains its creation time, which is a little before the job was stored. A margin of an hour is ample and still
 # narrows the walk; the stored times decide.
 _SLACK = 3600
-_DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # of a ULID: Crockford's base 32
 _LAST = "\U0010ffff" * 64  # sorts after every continuation of a custom id
 
 Values: TypeAlias = list[object]
@@ -37,6 +37,8 @@ class Range:
 
     index: str
     tests: Sequence[Test] = ()
+    words: bool = False  # True when its tests include the words of the selection
+    joined: str = ""  # to walk instead of an index: tables that are joined to the one of jobs, with numbers by age
 
 
 Way: TypeAlias = Sequence[Range]  # stretches that together hold every job of a selection
@@ -89,7 +91,27 @@ def walk(wanted: Selection, order: Order) -> Way:
     return [Range("jobs_by_end", [_is("state", state)]) for state in wanted.states or sorted(TERMINAL)]
 
 
-def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit: int) -> tuple[str, Values]:
+def by_words(wanted: Selection, match: Match) -> Way:
+    """Return the way along all jobs that have the words of a selection; they are sorted."""
+    return [Range("", [Test(f"id IN ({match.all_ids})", [match.query(wanted.q)])], words=True)]
+
+
+def along_words(wanted: Selection, match: Match) -> Way:
+    """Return the way along the jobs that have the words of a selection, the newest first, without sorting."""
+    if not match.joined:
+        return [Range("")]
+    return [Range("", [Test(match.found, [match.query(wanted.q)])], words=True, joined=match.joined)]
+
+
+def matches(wanted: Selection, match: Match, most: int) -> tuple[str, Values]:
+    """Return the statement for the number of jobs that have the words of a selection, exact up to `most`."""
+    found = f"SELECT 1 FROM {match.table} WHERE {match.found} LIMIT ?"
+    return f"SELECT count(*) FROM ({found}) AS found", [match.query(wanted.q), most]
+
+
+def page(
+    way: Way, wanted: Selection, order: Order, after: Cursor | None, limit: int, match: Match
+) -> tuple[str, Values]:
     """Return the statement for (ended, id) of up to `limit` jobs after a cursor, in order."""
     key, down = (
         ("CAST(0 AS REAL)", "id DESC") if order is Order.NEWEST else ("completed_at", "completed_at DESC, id DESC")
@@ -103,18 +125,24 @@ def page(way: Way, wanted: Selection, order: Order, after: Cursor | None, limit:
         rest.append(Test("(completed_at, id) < (?, ?)", [after.ended, after.id]))
     parts, values = [], []
     for one in way:
-        where, given = _where([*one.tests, *rest])
+        tests, along = [*one.tests, *rest], down
+        if wanted.q and not one.words:
+            tests.append(Test(match.one_id, [match.query(wanted.q)]))
+        if one.joined:
+            tests += _numbers(wanted, after)
+            along = "number DESC"
+        where, given = _where(tests)
         parts.append(
-            f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {down} LIMIT ?) AS part"
+            f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {along} LIMIT ?) AS part"
         )
         values += [*given, limit]
     union = " UNION ".join(parts)  # two names of one model may find the same job
     return f"SELECT ended, id FROM ({union}) AS found ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
 
 
-def total(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
+def total(way: Way, wanted: Selection, most: int, match: Match) -> tuple[str, Values]:
     """Return the statement for the number of selected jobs, exact up to `most`."""
-    sql, values = page(way, wanted, Order.NEWEST, None, most)
+    sql, values = page(way, wanted, Order.NEWEST, None, most, match)
     return f"SELECT count(*) FROM ({sql}) AS selected", values
 
 
@@ -129,6 +157,8 @@ def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
 
 
 def _from(one: Range) -> str:
+    if one.joined:
+        return one.joined
     return f"jobs INDEXED BY {one.index}" if one.index else "jobs NOT INDEXED"
 
 
@@ -201,10 +231,21 @@ def _times(wanted: Selection) -> list[Test]:
     return tests
 
 
+def _numbers(wanted: Selection, after: Cursor | None) -> list[Test]:
+    """Return the conditions on the numbers of texts, which begin like the ids of their jobs."""
+    tests = []
+    if wanted.created_after is not None:
+        tests.append(Test("number >= ?", [first_number(_first_id(wanted.created_after - _SLACK))]))
+    ends = [after.id] if after else []
+    if wanted.created_before is not None:
+        ends.append(_first_id(wanted.created_before + _SLACK))
+    return tests + [Test("number < ?", [first_number(end, following=True)]) for end in ends]
+
+
 def _first_id(at: Instant) -> str:
     """Return the lowest id that can be created at a time."""
     milliseconds = min(max(int(at * 1000), 0), 2**48 - 1)
-    return "".join(_DIGITS[milliseconds >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
+    return "".join(DIGITS[milliseconds >> shift & 31] for shift in range(45, -1, -5)) + "0" * 16
 
 
 def _is(column: str, value: object) -> Test:

@@ -21,6 +21,7 @@ from foreman.store.sql.batches import BatchReads
 from foreman.store.sql.endpoints import EndpointReads
 from foreman.store.sql.files import FileReads
 from foreman.store.sql.rows import COLUMNS, DELIVERY, read_delivery, read_event, read_job
+from foreman.store.sql.search import SearchReads
 from foreman.store.sql.statements import Statements
 
 log = structlog.get_logger()
@@ -48,7 +49,7 @@ def is_line(key: object, priority: object, owner: object, caller: object) -> boo
     return type(key) is str and priority in CLASSES and type(owner) is str and type(caller) is str
 
 
-class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
+class SqlReader(FileReads, BatchReads, EndpointReads, SearchReads, ABC):
     """The reads of an engine that speaks SQL. Every call fetches all rows, so no read transaction outlives it."""
 
     NO_LIMIT: ClassVar[int | None]  # the value of LIMIT for no limit
@@ -110,7 +111,7 @@ class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
         way, found = self._way(wanted, order), list[Job]()
         while True:  # runs once unless some jobs are unreadable
             most = limit - len(found)
-            sql, values = listing.page(way, wanted, order, after, most)
+            sql, values = listing.page(way, wanted, order, after, most, self.MATCH)
             places = [Cursor(str(job_id), ended) for ended, job_id in self._sql.rows(sql, tuple(values))]
             ids = tuple(place.id for place in places)
             marks = ", ".join("?" * len(ids))
@@ -123,17 +124,25 @@ class SqlReader(FileReads, BatchReads, EndpointReads, ABC):
 
     def count(self, wanted: Selection, *, most: int) -> int:
         """Return the number of selected jobs, exact up to `most`."""
-        sql, values = listing.total(self._way(wanted, Order.NEWEST), wanted, most)
+        sql, values = listing.total(self._way(wanted, Order.NEWEST), wanted, most, self.MATCH)
         return int(str(self._sql.value(sql, tuple(values))))
 
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
         """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
-        ways = listing.ways(wanted)
-        if order is Order.NEWEST and len(ways) == 1:
+        ways, few = listing.ways(wanted), listing.FEW
+        if wanted.q:
+            self._check_index()
+            found = self._sql.value(*listing.matches(wanted, self.MATCH, few + 1))
+            if int(str(found)) <= few:
+                return listing.by_words(wanted, self.MATCH)
+            few = self.MATCH.most_tested
+        elif order is Order.NEWEST and len(ways) == 1:
             return ways[0]
         lengths = [self._length(way, wanted) for way in ways]
-        if ways and min(lengths) <= listing.FEW:
+        if ways and min(lengths) <= few:
             return ways[lengths.index(min(lengths))]
+        if wanted.q and order is Order.NEWEST:
+            return listing.along_words(wanted, self.MATCH)
         return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
 
     def _length(self, way: listing.Way, wanted: Selection) -> int:

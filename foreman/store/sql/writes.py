@@ -29,6 +29,7 @@ from foreman.store.sql.rows import (
     read_job,
     usage_row,
 )
+from foreman.store.sql.search import SearchWrites
 from foreman.store.sql.statements import Statements
 from foreman.store.sql.usage import UsageWriter
 from foreman.store.sql.usage import prune as prune_usage
@@ -37,7 +38,7 @@ LINE = "drain_key, priority, owner, caller"  # the key of a row of `lines`
 OR_CHANGE_LINE = f" ON CONFLICT ({LINE}) DO UPDATE SET ready = excluded.ready, parked = excluded.parked"
 
 
-class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
+class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SearchWrites, SqlReader):
     """The writes of an engine that speaks SQL, within its transactions."""
 
     READABLE_ID: ClassVar[str]  # the condition of ids that are text; others must not block the jobs behind them
@@ -149,6 +150,7 @@ class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
         self._sql.insert("jobs", DRAFT, waiting)
         self._sql.insert("jobs", f"{DRAFT}, {MOVED}", moved)
         self._sql.insert("payloads", "job_id, body", [(draft.id, draft.payload) for draft in drafts])
+        self._index_requests(drafts)
 
     def put(self, jobs: Sequence[Job], artifacts: Mapping[str, Sequence[Artifact]] = NO_ARTIFACTS) -> None:
         """Write what changes in the rows of jobs, in order, and add the artifacts by job."""
@@ -168,6 +170,7 @@ class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
             for n, a in enumerate(some)
             if is_large(a.data)
         )
+        self._index_answers(artifacts)
 
     def _change(self, jobs: Sequence[Job]) -> None:
         """Write what changes in the rows of jobs, in order."""
@@ -232,6 +235,7 @@ class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
 
     def delete(self, job_ids: Sequence[str]) -> None:
         """Delete ended jobs with all that belongs to them."""
+        self._unindex(job_ids)
         self._remove(job_ids)
 
     def prune(self, now: Instant, limit: int) -> list[str]:
@@ -246,6 +250,7 @@ class SqlWriter(FileWrites, BatchWrites, EndpointWrites, SqlReader):
         marks = ", ".join("?" * len(job_ids))
         newest = self._sql.value(f"SELECT max(seq) FROM events WHERE job_id IN ({marks})", tuple(job_ids))
         self._mark_pruned(int(str(newest or 0)))
+        self._unindex(job_ids)
         self._remove(job_ids)
 
     def add_usage(self, figures: Mapping[Slot, Figures], depths: Sequence[Depth]) -> None:

@@ -14,6 +14,7 @@ from foreman.store.records import Seqs
 from foreman.store.sql.reads import SqlReader
 from foreman.store.sql.rows import insertion, text
 from foreman.store.sqlite.error_codes import translate
+from foreman.store.sqlite.search import SqliteSearchReads
 
 PRUNED = "horizon"  # the note with the newest pruned seq
 NEWEST = "newest_event"  # the note with the newest seq when its job was deleted
@@ -60,7 +61,7 @@ class SqliteStatements:
             self._db.execute(insertion(table, columns, len(some), otherwise), tuple(chain.from_iterable(some)))
 
 
-class SqliteReader(SqlReader):
+class SqliteReader(SqliteSearchReads, SqlReader):
     """A reader on one connection."""
 
     NO_LIMIT: ClassVar[int | None] = -1

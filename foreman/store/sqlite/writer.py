@@ -11,12 +11,14 @@ from foreman.domain.job import Instant
 from foreman.domain.nodes import NodeState, TargetReport
 from foreman.store.blob_folder import BLOBS, BlobFolder
 from foreman.store.blobs import BlobStorage
+from foreman.store.sql.search import OUTDATED
 from foreman.store.sql.writes import SqlWriter
 from foreman.store.sqlite.database import Database
 from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader, SqliteStatements
+from foreman.store.sqlite.search import SqliteSearchWrites, has_fts5
 
 
-class SqliteWriter(SqlWriter, SqliteReader):
+class SqliteWriter(SqliteSearchWrites, SqlWriter, SqliteReader):
     """The single writer. Raises StoreRefused."""
 
     looks_every = None
@@ -34,6 +36,10 @@ class SqliteWriter(SqlWriter, SqliteReader):
         self.blobs: BlobStorage = self._folder
         self._version: object = None  # of the data, as `_recent` knows it
         self._looked = False  # True once the transaction has compared it
+        self.can_index = has_fts5(self._db)
+        if not self.can_index and self._indexes():
+            with self.transaction():
+                self._store(OUTDATED)  # to be made anew where FTS5 is there
 
     def reader(self) -> SqliteReader:
         """Return a reader with a connection of its own, which is closed with the store."""

@@ -24,6 +24,8 @@ def test_lists_views_and_jobs_are_reached_by_keys_alone(page: Page, fresh: Fresh
     expect(page.get_by_role("link", name="job-2")).to_be_visible()
     page.keyboard.press("j")
     expect(page.get_by_role("link", name="job-2")).to_be_focused()
+    row = page.locator(f'[data-id="{jobs[2]}"]')
+    assert row.evaluate("one => one.scrollHeight <= one.clientHeight")  # no style of another view moves its cells
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")

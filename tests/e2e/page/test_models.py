@@ -80,8 +80,9 @@ def test_what_servers_tell_of_models_is_shown_only_of_those_that_are_seen(page: 
     entry = {"digest": "d", "details": {"parameter_size": "7.6B", "quantization_level": "Q4_K_M"}}
     sizes = {name: 1_000_000_000 + 1_000_000 * number for number, name in enumerate(names)}
     target = {"name": "box", "kind": "ollama", "url": "", "up": True, "error": None, "draining": False, "slots": 1}
-    target |= {"loaded": [{"model": names[7], "since": "2026-01-01T00:00:00Z"}], "models": names}
-    held = {"name": names[7], "size": 4_000_000_000, "size_vram": 2_000_000_000, "expires_at": "2040-01-01T00:00:00Z"}
+    held = {"size": 4_000_000_000, "size_vram": 2_000_000_000, "expires_at": "2040-01-01T00:00:00Z"}
+    target |= {"loaded": [{"model": names[7], "since": "2026-01-01T00:00:00Z", **held}], "models": names}
+    foreign = {"name": names[8], "size": 1_500_000_000, "size_vram": 0, "expires_at": "2318-01-01T00:00:00Z"}
     info = {"model_info": {"qwen2.context_length": 32768}, "capabilities": ["completion", "vision"]}
     asked: list[str] = []
 
@@ -94,17 +95,19 @@ def test_what_servers_tell_of_models_is_shown_only_of_those_that_are_seen(page: 
         "**/api/tags",
         lambda route: route.fulfill(json={"models": [{"name": name, "size": sizes[name], **entry} for name in names]}),
     )
-    page.route("**/api/ps", lambda route: route.fulfill(json={"models": [held]}))
+    page.route("**/api/ps", lambda route: route.fulfill(json={"models": [foreign]}))
     page.route("**/api/show", show)
     opened(page, shared, "#/models?sort=size")
-    expect(page.get_by_text(f"{MANY} models, 1 loaded.")).to_be_visible()
+    expect(page.get_by_text(f"{MANY} models, 2 loaded.")).to_be_visible()
     first = page.locator(".model").first
     expect(first).to_contain_text("7.6B · Q4_K_M · 1.3 GB · 32,768 tokens of context")
     expect(first.locator(".able")).to_have_text("textvision")
     assert len(asked) <= page.locator(".model .places").count() < MANY / 2  # others are a name
     page.get_by_label("Find").fill(names[7])
     expect(page.locator(".model")).to_have_count(1)
-    expect(page.locator(".places")).to_contain_text("2.0 GB in memory · 50 % of it on the GPU · until")
+    expect(page.locator(".places")).to_contain_text("4.0 GB in memory · 50 % of it on the GPU · until")
+    page.get_by_label("Find").fill(names[8])
+    expect(page.locator(".places")).to_contain_text("loaded by another program · 1.5 GB in memory")
     page.get_by_label("Find").fill("nothing like this")
     expect(page.get_by_text("No model's name contains “nothing like this”.")).to_be_visible()
 

@@ -1,10 +1,10 @@
-import { attached, message, shown } from "./chat_files.js";
+import { attached, forgetShown, message, shown } from "./chat_files.js";
 import { fill, h, say } from "./dom.js";
 import { bytes } from "./format.js";
 
 const DRAFT = "foreman-chat-draft-"; // kept in the browser until it is sent
 
-/** Where a prompt is written: text, and files that are chosen, dropped or pasted. `send` gets the message. */
+/** Where a prompt is written: text, and files that are chosen, dropped anywhere on the page or pasted. `send` gets the message. */
 export class Composer {
   constructor(id, { send, stop }) {
     this.files = [];
@@ -19,9 +19,15 @@ export class Composer {
     this.stopping = h("button", { type: "button", hidden: true, onclick: stop }, "Stop");
     this.sending = h("button.primary", {}, "Send");
     this.element = h("form.card.composer", { onsubmit: (event) => this.submit(event) }, this.chips, this.area, this.fault, h("div.row", {}, h("button.small", { type: "button", onclick: () => this.input.click() }, "Attach"), this.input, h("p.muted.grow.limits", {}, keys, this.note), this.stopping, this.sending));
-    for (const name of ["dragover", "dragleave", "drop"]) this.element.addEventListener(name, (event) => this.drag(event));
+    this.listening = new AbortController();
+    for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => this.drag(event), { signal: this.listening.signal }); // beside it a browser would leave the page for the file
     this.keep(id);
     this.area.value = localStorage.getItem(this.draft) ?? "";
+  }
+
+  leave() {
+    this.listening.abort();
+    forgetShown();
   }
 
   /** Keep what is written under this conversation. */

@@ -1,6 +1,7 @@
 /** Files beside a prompt: images as base64, texts as a part of the words. */
 
 const FILE = /\n\nFile ([^\n]+):\n(`{3,})\n([\s\S]*?)\n\2(?=\n\nFile |$)/g;
+const addresses = [];
 
 /** What can be sent of a file: `{ name, image }` or `{ name, text }`. Throws an Error with what is wrong. */
 export async function attached(file, most) {
@@ -43,8 +44,14 @@ export function apart({ content, images = [] }) {
   return { text: content.replace(FILE, ""), files: [...pictures, ...files] };
 }
 
-/** An image's address for this page; it lives as long as the page. */
+/** An image's address in this view; `forgetShown` ends all of them. */
 export function shown(base) {
   const bytes = Uint8Array.from(atob(base), (letter) => letter.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes]));
+  const address = URL.createObjectURL(new Blob([bytes]));
+  addresses.push(address);
+  return address;
+}
+
+export function forgetShown() {
+  addresses.splice(0).forEach((address) => URL.revokeObjectURL(address));
 }

@@ -20,9 +20,9 @@ export function allModels({ targets, queue, memory }, facts) {
     return all.get(key);
   };
   for (const target of targets) {
-    const since = new Map(target.loaded.map((one) => [plainName(one.model), one.since]));
+    const loaded = new Map(target.loaded.map((one) => [plainName(one.model), one]));
     for (const name of target.models) {
-      const place = { target: target.name, kind: target.kind, model: name, up: target.up, draining: target.draining, since: since.get(plainName(name)) ?? null };
+      const place = { target: target.name, kind: target.kind, model: name, up: target.up, draining: target.draining, since: loaded.get(plainName(name))?.since ?? null, held: heldOf(loaded.get(plainName(name))) };
       of(name).places.push(place);
     }
   }
@@ -31,8 +31,9 @@ export function allModels({ targets, queue, memory }, facts) {
   for (const one of all.values()) {
     one.entry = facts.entries.get(one.key) ?? null;
     one.size = one.entry?.size ?? 0;
-    one.held = heldOf(held.get(one.key));
-    one.loaded = one.places.some((place) => place.up && place.since) || (!one.places.length && held.has(one.key));
+    const [first, ...others] = one.places;
+    if (first && !others.length && !first.since) first.held = heldOf(held.get(one.key)); // another program had it loaded
+    one.loaded = one.places.some((place) => place.up && (place.since || place.held)) || (!first && held.has(one.key));
   }
   for (const [name, counts] of Object.entries(queue.by_model)) {
     const one = all.get(plainName(name));
@@ -45,13 +46,13 @@ export function allModels({ targets, queue, memory }, facts) {
   return [...all.values()];
 }
 
-/** What a server says of a model in its memory: bytes and until when, each null where it is not known. */
+/** What a server says of a model in its memory: bytes, until when, and for how many tokens, each null if not known. */
 function heldOf(said) {
   if (!said) return null;
   const until = Date.parse(said.expires_at);
   return {
-    bytes: said.size_vram || said.size || null,
-    graphics: said.size_vram && said.size ? said.size_vram / said.size : null,
+    bytes: said.size || said.size_vram || null,
+    graphics: said.size ? (said.size_vram ?? 0) / said.size : null,
     until: until - now() < FOREVER && until > now() ? said.expires_at : null,
     context: said.context_length ?? null,
   };

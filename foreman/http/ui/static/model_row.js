@@ -54,15 +54,14 @@ export class ModelRow {
     if (!this.inSight) return;
     const told = this.facts.told.get(model.key);
     const details = { ...told?.details, ...model.entry?.details };
-    const context = model.held?.context ?? told?.context;
+    const context = model.places.find((one) => one.held?.context)?.held.context ?? told?.context;
     const embedding = told?.capabilities.includes("embedding");
     say(this.what, [details.parameter_size, details.quantization_level, model.size > 0 && bytes(model.size), context && `${count(context)} tokens of context`].filter(Boolean).join(" · "));
     this.chat.hidden = Boolean(embedding);
     const able = (told?.capabilities ?? []).map((one) => (one === "completion" ? "text" : one));
     keyed(this.able, able, { key: (one) => one, make: (one) => ({ element: h("span.tag", {}, one) }) });
-    const single = model.places.length === 1;
     const places = model.places.length ? model.places : [{ target: "another Foreman", elsewhere: true, up: true, since: null }];
-    keyed(this.places, places, { key: (one) => one.target, make: (one) => this.place(one), update: (line, one) => this.tell(line, one, single ? model.held : null, embedding) });
+    keyed(this.places, places, { key: (one) => one.target, make: (one) => this.place(one), update: (line, one) => this.tell(line, one, embedding) });
     say(this.work, [model.running && `${count(model.running)} running`, model.waiting && `${count(model.waiting)} waiting`, model.speed && speed(model.speed)].filter(Boolean).join(" · ") || "no job waits");
     this.work.classList.toggle("muted", !model.running && !model.waiting);
     this.work.title = model.speed ? "The speed is that of its jobs in the last 24 hours, from their start to their end." : "";
@@ -75,11 +74,12 @@ export class ModelRow {
     return { dot, word, button, element: h("li.row", {}, h("span.grow.long", {}, dot, " ", one.target, " ", word), button) };
   }
 
-  tell({ dot, word, button }, one, held, embedding) {
+  tell({ dot, word, button }, one, embedding) {
     const doing = this.doing.get(one.target);
-    dot.className = `dot ${!one.up ? "failed" : doing ? "loading" : one.since ? "done" : "queued"}`;
-    const memory = one.since && held ? [held.bytes && `${bytes(held.bytes)} in memory`, held.graphics !== null && held.graphics < 0.99 && `${Math.round(held.graphics * 100)} % of it on the GPU`, held.until && `until ${minute(held.until)}`] : [];
-    const state = !one.up ? "away" : one.elsewhere ? "" : one.since ? `loaded for ${age(one.since)}` : one.draining ? "drained" : one.kind === "openai" ? "loads by itself" : "not loaded";
+    dot.className = `dot ${!one.up ? "failed" : doing ? "loading" : one.since || one.held ? "done" : "queued"}`;
+    const { held } = one;
+    const memory = held ? [held.bytes && `${bytes(held.bytes)} in memory`, held.graphics !== null && held.graphics > 0 && held.graphics < 0.99 && `${Math.round(held.graphics * 100)} % of it on the GPU`, held.until && `until ${minute(held.until)}`] : [];
+    const state = !one.up ? "away" : one.elsewhere ? "" : one.since ? `loaded for ${age(one.since)}` : held ? "loaded by another program" : one.draining ? "drained" : one.kind === "openai" ? "loads by itself" : "not loaded";
     say(word, doing ? `${doing}ing …` : [state, ...memory].filter(Boolean).join(" · "));
     button.hidden = one.elsewhere || one.kind === "openai" || !one.up || Boolean(embedding && !one.since);
     button.disabled = Boolean(doing);

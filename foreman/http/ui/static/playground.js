@@ -263,6 +263,7 @@ export function playground(main, { feed, link, id, query }) {
     sizes.disconnect();
     removeEventListener("scroll", scrolled);
     for (const row of rows) row.leave();
+    composer.leave();
     feed.removeEventListener("changes", heard);
     feed.removeEventListener("reset", all);
   };
