@@ -1,12 +1,9 @@
 import { get } from "./api.js";
-import { asked, textOf } from "./conversation.js";
 import { fill, h, say } from "./dom.js";
 import { called, moment, pill, short } from "./format.js";
-import { requestOf } from "./job_request.js";
 
 const LOOKED = 100; // jobs among which one is looked for
 const SHOWN = 12;
-const EXCERPT = 120; // characters of a prompt, as lists of jobs have it
 
 /** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
 export function pick(main, { id }) {
@@ -23,7 +20,7 @@ export function pick(main, { id }) {
       say(about, jobs.length ? "Or one of these: those with the same prompt first, then the latest." : "There is no other job yet.");
       fill(list, jobs.map((job) => h("li.card", {}, h("a", { href: `#/compare/${id}/${job.job_id}` }, h("span.row", {}, pill(job.state), h("b", {}, job.model), h("span.mono.muted", {}, called(job)), h("span.muted", {}, moment(job.created_at)), job.same && h("span.tag", {}, "same prompt")), job.prompt_excerpt && h("span.long", {}, job.prompt_excerpt)))));
     },
-    (problem) => alive && say(about, problem.message),
+    (problem) => alive && say(about, problem.status === 404 ? `There is no job ${id}.` : problem.message),
   );
   input.focus();
 
@@ -58,17 +55,7 @@ async function named(name, id) {
 
 /** The latest jobs, those first that were asked the same. */
 async function offer(id) {
-  const [{ jobs }, prompt] = await Promise.all([get(`/jobs?limit=${LOOKED}`), promptOf(id)]);
+  const [{ jobs }, { prompt_excerpt: prompt }] = await Promise.all([get(`/jobs?limit=${LOOKED}`), get(`/jobs/${encodeURIComponent(id)}`)]);
   const others = jobs.filter((job) => job.job_id !== id).map((job) => ({ ...job, same: Boolean(prompt) && job.prompt_excerpt === prompt }));
   return [...others.filter((job) => job.same), ...others.filter((job) => !job.same)].slice(0, SHOWN);
-}
-
-/** The beginning of a job's prompt as lists have it; null where its request is gone. */
-async function promptOf(id) {
-  try {
-    const last = asked(await requestOf(id)).findLast((message) => message.role === "user");
-    return last ? textOf(last.parts).split(/\s+/).filter(Boolean).join(" ").slice(0, EXCERPT) : null;
-  } catch {
-    return null;
-  }
 }
