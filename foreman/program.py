@@ -6,6 +6,7 @@ forwards every signal to it, and removes the folder at the end.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -25,6 +26,13 @@ def frozen() -> bool:
 def command() -> list[str]:
     """Return the command line that starts this program."""
     return [sys.executable] if frozen() else [sys.executable, "-m", "foreman"]
+
+
+def install(extra: str) -> str:
+    """Return the command that installs this package with an extra, by the tool that has installed it here."""
+    marks = {"pipx_metadata.json": "pipx install --force", "uv-receipt.toml": "uv tool install"}
+    tool = next((command for mark, command in marks.items() if os.path.exists(os.path.join(sys.prefix, mark))), None)
+    return f"{tool or 'pip install'} 'foreman-llm[{extra}]'"
 
 
 def unpacked() -> Path | None:

@@ -38,6 +38,19 @@ def test_from_source_python_runs_the_package() -> None:
     assert program.interrupt_handler() is signal.default_int_handler
 
 
+@pytest.mark.parametrize(
+    ("mark", "command"),
+    [("", "pip install"), ("pipx_metadata.json", "pipx install --force"), ("uv-receipt.toml", "uv tool install")],
+)
+def test_what_lacks_is_installed_by_the_tool_that_installed_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mark: str, command: str
+) -> None:
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    if mark:
+        (tmp_path / mark).touch()
+    assert program.install("server") == f"{command} 'foreman-llm[server]'"
+
+
 def test_the_single_executable_runs_itself(frozen: Path) -> None:
     assert program.command() == [sys.executable]
     assert leash_command() == [sys.executable, "leash", "--"]

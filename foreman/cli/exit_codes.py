@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from foreman.program import install
+
 FAILED = 1
 MISUSED = 2  # click uses the same for wrong usage
 NO_DAEMON = 3
 REFUSED = 4
 INTERRUPTED = 130  # 128 + SIGINT, as in shells
 
-INSTALL = "pip install 'foreman-llm[server]'"
+INSTALL = install("server")
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the job failed, was cancelled or expired, a check found something wrong, or the program "

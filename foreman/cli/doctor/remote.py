@@ -27,6 +27,7 @@ from foreman.config.settings import Settings
 from foreman.config.target_settings import TargetSettings, models_of
 from foreman.domain.errors import TargetError, TargetRefused, TargetUnavailable
 from foreman.domain.webhooks import addresses
+from foreman.program import install
 from foreman.targets.boot import boot_id_at
 from foreman.targets.http.pool import Client
 from foreman.targets.managed.engine import DEFAULT_NAME
@@ -127,7 +128,7 @@ def _commands(models: Sequence[ManagedModel]) -> Finding:
 
 def _embedded() -> Finding:
     if importlib.util.find_spec("xllamacpp") is None:
-        do = "set ollama_url or openai_url, or pip install 'foreman-llm[embedded]'"
+        do = f"set ollama_url or openai_url, or {install('embedded')}"
         return bad("target", "none is set, and the embedded engine is not installed", do)
     if find_model(DEFAULT_MODEL) is None:
         do = "set ollama_url or openai_url, or run foreman demo, which fetches it"

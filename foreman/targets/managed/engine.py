@@ -21,7 +21,7 @@ MOST_SLOTS = 8  # of the server, where Foreman finds out how many to use
 BATCH = 256  # tokens of a prompt between two looks for callers who left; llama.cpp's default, 2048, can take seconds
 CACHE_MIB = 256  # of prompt cache; llama.cpp's default is 8 GiB
 
-_INSTALL = "pip install 'foreman-llm[embedded]'"
+_INSTALL = program.install("embedded")
 
 
 def main(argv: list[str]) -> int:

@@ -85,6 +85,7 @@ def test_it_serves_and_leaves_nothing_behind(binary: Path, tmp_path: Path) -> No
             page = daemon.http.get("/", headers={"Accept": "text/html"})
             assert page.status_code == 200 and "<html" in page.text
             assert daemon.http.get("/openapi.json").json()["paths"]
+            assert Child([str(binary), "docs", "settings"], env={}, stream="stdout").wait() == 0
             assert 'foreman_target_up{target="ollama"} 1.0' in daemon.http.get("/metrics").text
             done = daemon.http.post("/api/chat", json=chat(stream=False))
             assert done.status_code == 200, done.text
