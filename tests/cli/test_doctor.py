@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.cli.conftest import TOKEN, App, Invoke
 from tests.client.scripted import Script, a_server, dripping, endless
 from tests.support.foreman import Daemon, Upstream, an_upstream
@@ -275,3 +276,16 @@ def test_a_setting_that_is_wrong(invoke: Invoke, tmp_path: Path) -> None:
     found = examine(invoke, tmp_path, slots="0")
     assert wrong(found) == ["settings"]
     assert "setting slots" in found["settings"]["what"]
+
+
+def test_how_far_the_index_of_words_is(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    settings: dict[str, Any] = {"well": True, "ollama_url": upstream.url}
+    assert "full text" not in examine(invoke, tmp_path, **settings)
+    said = []
+    (tmp_path / "data").mkdir()
+    with closing(SqliteWriter(tmp_path / "data" / "foreman.db")) as store:
+        for _ in range(2):
+            with store.transaction():
+                assert store.keep_index(wanted=True, most=1)
+            said.append(examine(invoke, tmp_path, "--full-text", **settings)["full text"]["what"])
+    assert said == ["0 older jobs are indexed so far", "all jobs are indexed"]

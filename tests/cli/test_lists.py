@@ -66,6 +66,13 @@ def test_models_are_loaded_or_ready(here: Invoke, busy: tuple[str, ...]) -> None
     assert here("models", "--quiet").stdout.split() == ["a", "b", "c"]
 
 
+def test_words_are_searched_for_where_jobs_are_indexed(here: Invoke) -> None:
+    for command in (("jobs", "--search", "hi"), ("cancel", "--search", "hi", "--yes")):
+        done = here(*command)
+        assert (done.exit_code, done.stdout) == (4, ""), done
+        assert "q: requests and answers are not indexed" in done.stderr
+
+
 def test_its_history_tells_each_attempt_and_what_went_wrong(app: App, here: Invoke) -> None:
     with app.client() as client:
         job_id = ended(client, FAILS_ONCE)

@@ -148,7 +148,7 @@ def _jobs() -> Paths:
                 "list_jobs",
                 "List jobs, newest first",
                 {"200": given(ref("Page"), links=_job_links("$response.body#/jobs/0/job_id"))},
-                ("field_invalid",),
+                ("field_invalid", "not_indexed"),
                 parameters=[
                     *FILTERED,
                     query("order", words(*Order), "ended: only ended jobs, the latest end first."),

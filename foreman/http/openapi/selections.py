@@ -70,7 +70,7 @@ def selection_paths() -> Paths:
                 f"{verb}_jobs",
                 summary,
                 {"200": given(ref(answer))},
-                ("field_invalid", *WRITE, *errors),
+                ("field_invalid", "not_indexed", *WRITE, *errors),
                 parameters=[*FILTERED, DRY_RUN],
                 description=ABOUT,
             )
