@@ -38,7 +38,7 @@ PLAIN = frozenset(
         long look loop
         machine machines many max may meet memory messages methods mismatch misrouted
         name next nginx night not nothing
-        oddities of office ollama on once one openai opens or order other others out over
+        oddities of office ollama on once one open openai opens or order other others out over
         packages per port post previous private process program programs promises prompts proof ps pull
         query
         range reaches read receive reference refused rejected release requested required restart retention reverse rm
