@@ -12,7 +12,7 @@ from playwright.sync_api import FilePayload, Locator, Page, expect
 
 from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
 from tests.support.api import job
-from tests.support.foreman import Daemon, until
+from tests.support.foreman import Daemon
 
 Fresh = Callable[..., Daemon]
 
@@ -89,8 +89,9 @@ def test_a_conversation_is_its_jobs_and_goes_on_after_a_reload(page: Page, fresh
     page.get_by_label("Name of the conversation").fill("Colours")
     page.keyboard.press("Enter")
     expect(page.locator(".conversations a")).to_contain_text("Colours")
-    prompt(page, "three")
-    until(lambda: turns(daemon)[0]["metadata"]["title"] == "Colours")
+    prompt(page, "#echo a **word** in `code`")
+    expect(answers(page, "b").last.locator(".spoken strong")).to_have_text("word")
+    assert turns(daemon)[0]["metadata"]["title"] == "Colours"
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog")).to_contain_text("It is its 7 jobs")
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
@@ -116,6 +117,18 @@ def test_options_schema_tools_and_files_go_with_a_prompt(page: Page, fresh: Fres
     image: FilePayload = {"name": "dot.png", "mimeType": "image/png", "buffer": PIXEL}
     notes: FilePayload = {"name": "notes.txt", "mimeType": "text/plain", "buffer": "Grün\n```\ncode\n```".encode()}
     files.set_input_files([image, notes])
+    page.evaluate(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File(["x"], "dropped.txt", { type: "text/plain" }));
+          const how = { bubbles: true, cancelable: true };
+          document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: data, ...how }));
+          const field = document.querySelector(".composer textarea");
+          field.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, ...how }));
+        }"""
+    )
+    for _ in range(2):
+        page.get_by_role("button", name="Remove dropped.txt").first.click()
     expect(page.locator(".chips li")).to_have_count(2)
     prompt(page, "#tool weather?")
     called = answers(page, "b")

@@ -5,6 +5,7 @@ import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";
 import { fill, h, say } from "./dom.js";
 import { ENDED, count, pill, seconds, speed } from "./format.js";
+import { Written } from "./written.js";
 
 const CANCELLED = "Stopped. What was said so far goes with your next prompt; reload the page before that, and it is gone.";
 
@@ -22,7 +23,7 @@ export class ChatAnswer {
     this.badge = h("span.badge");
     this.stopping = h("button.small", { hidden: true, onclick: () => this.stop(), "aria-label": `Stop the answer of ${model}` }, "Stop");
     this.thinking = h("details.thought", { hidden: true }, h("summary", {}, "Thinking"), (this.thoughts = new Lines()).element);
-    this.text = h("div.said", {}, (this.plain = new Lines(this.said)).element);
+    this.text = h("div.spoken", {}, (this.plain = new Lines(this.said)).element);
     this.calls = h("div.calls", { hidden: true });
     this.fault = h("p.bad.long", { role: "alert", hidden: true });
     this.waits = h("p.muted", { hidden: true });
@@ -42,6 +43,7 @@ export class ChatAnswer {
 
   leave() {
     this.left = true;
+    this.written?.stop();
     this.stream?.stop();
   }
 
@@ -102,6 +104,7 @@ export class ChatAnswer {
   clear() {
     this.said = this.thought = "";
     this.plain.set("");
+    fill(this.text, this.plain.element);
     this.thoughts.set("");
     this.thinking.hidden = true;
   }
@@ -113,7 +116,7 @@ export class ChatAnswer {
     this.job = job;
     const { text, thinking, calls } = job.result ? whole(job.result) : { text: this.said, thinking: this.thought, calls: [] };
     this.said = text;
-    this.plain.set(text);
+    this.draw(text);
     this.thoughts.set(thinking);
     this.thinking.hidden = !thinking;
     if (news) this.thinking.open = false;
@@ -129,13 +132,21 @@ export class ChatAnswer {
     this.changed();
   }
 
+  /** Draw the Markdown of a text that grows no more. */
+  draw(text) {
+    this.written?.stop();
+    this.written = new Written(text);
+    fill(this.text, this.written.element);
+  }
+
   /** The job was deleted or pruned; what it said may stand in a later request. */
   gone() {
     this.stream?.stop();
     this.id = null;
     this.state = null;
     this.link.hidden = true;
-    if (!this.said) say(this.fault, "Its job is no longer there.");
+    if (this.said) this.draw(this.said);
+    else say(this.fault, "Its job is no longer there.");
     this.fault.hidden = Boolean(this.said);
     this.mark();
     this.changed();

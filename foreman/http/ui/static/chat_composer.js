@@ -15,10 +15,10 @@ export class Composer {
     this.chips = h("ul.chips", { "aria-label": "Attached files" });
     this.fault = h("p.bad.long", { role: "alert", hidden: true });
     this.note = h("span");
-    const keys = h("span.keys", {}, "Enter sends, Shift + Enter begins a line. ");
+    const keys = h("span.typing", {}, "Enter sends, Shift + Enter begins a line.");
     this.stopping = h("button", { type: "button", hidden: true, onclick: stop }, "Stop");
     this.sending = h("button.primary", {}, "Send");
-    this.element = h("form.card.composer", { onsubmit: (event) => this.submit(event) }, this.chips, this.area, this.fault, h("div.row", {}, h("button.small", { type: "button", onclick: () => this.input.click() }, "Attach"), this.input, h("p.muted.grow.limits", {}, keys, this.note), this.stopping, this.sending));
+    this.element = h("form.card.composer", { onsubmit: (event) => this.submit(event) }, this.chips, this.area, this.fault, h("div.row", {}, h("button.small", { type: "button", onclick: () => this.input.click() }, "Attach"), this.input, h("p.muted.grow.limits", {}, keys, " ", this.note), this.stopping, this.sending));
     this.listening = new AbortController();
     for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => this.drag(event), { signal: this.listening.signal }); // beside it a browser would leave the page for the file
     this.keep(id);

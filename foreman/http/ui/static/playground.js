@@ -34,7 +34,7 @@ export function playground(main, { feed, link, id, query }) {
   let lastScroll = 0;
   const sizes = new ResizeObserver(toEnd);
 
-  fill(main, h("div.chat", {}, list.element, h("div.talk", {}, name, models.element, settings.element, fault, turns, words, composer.element)));
+  fill(main, h("div.chat", {}, list.element, h("div.talk", { onclick: opened }, name, models.element, settings.element, fault, turns, words, composer.element)));
 
   const shared = {
     hears: { announce: (text) => say(words, text), changed: () => changed() },
@@ -114,6 +114,11 @@ export function playground(main, { feed, link, id, query }) {
     if (innerHeight + scrollY >= page.scrollHeight - NEAR) ending = true;
     else if (scrollY < lastScroll) ending = false;
     lastScroll = scrollY;
+  }
+
+  /** Who opens something wants to see it, and not the end. */
+  function opened(event) {
+    if (event.target.closest("summary, .asked button")) ending = false;
   }
 
   function toEnd() {
