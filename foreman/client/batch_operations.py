@@ -14,18 +14,17 @@ import msgspec
 from foreman.client import batch_requests
 from foreman.client.batch_input import BatchInput, Given, opened
 from foreman.client.errors import (
-    AnswerTooLarge,
     ArgumentInvalid,
     Busy,
     ClientError,
     ConnectFailed,
     LinesRefused,
     NotEnded,
-    NotForeman,
     Refused,
 )
-from foreman.client.operations import FIRST, LATE, Clock, Emit, Emitting, Held, Open, Operation, Pause, Read, ask
-from foreman.client.reading import TooMuch, decode
+from foreman.client.line_operations import lines
+from foreman.client.operations import LATE, Clock, Emit, Emitting, Held, Operation, Pause, ask
+from foreman.client.reading import decode
 from foreman.client.reconnect import Reconnect
 from foreman.client.requests import error_of
 from foreman.domain.batches import ENDED
@@ -134,28 +133,7 @@ def wait(batch_id: str, within: float | None, retry_for: float, clock: Clock = t
 
 def results(url: str, batch_id: str, read: Callable[[bytes], T]) -> Emitting[T]:
     """Emit each line of the results of a batch as `read` returns it."""
-    yield Open(batch_requests.results(batch_id))
-    held: list[bytes] = []  # parts of a line that has not ended
-    reading = FIRST
-    while data := (yield reading):
-        first, *more = data.split(b"\n")
-        held.append(first)
-        for line in more:
-            if whole := b"".join(held):
-                yield Emit(_read(url, whole, read))
-            held = [line]
-        reading = Read(heard=True, told=bool(more))
-    if b"".join(held):
-        raise ConnectFailed(url, "the results broke off")
-
-
-def _read(url: str, line: bytes, read: Callable[[bytes], T]) -> T:
-    try:
-        return read(line)
-    except TooMuch as error:
-        raise AnswerTooLarge(url, str(error)) from None
-    except msgspec.DecodeError:
-        raise NotForeman(url, "results that are not JSON") from None
+    return lines(url, batch_requests.results(batch_id), read, "results")
 
 
 def as_object(line: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TypedDict
 
@@ -17,7 +18,10 @@ class Filters(TypedDict, total=False):
     endpoint: str | None
     error_code: str | None
     batch_id: str | None
+    target: str | None  # of the latest attempt
     caller: str | None
+    metadata: Mapping[str, str] | None  # pairs that all are in the job's
     created_after: datetime | None
     created_before: datetime | None
+    ended_after: datetime | None
     q: str | None  # words in the request or the answer

@@ -139,9 +139,14 @@ def payload(job_id: str) -> Ask[dict[str, Any]]:
     return Ask(dict[str, Any], f"{_job_path(job_id)}/request")
 
 
-def jobs(**wanted: str | int | datetime | None) -> Ask[Page]:
+def jobs(**wanted: object) -> Ask[Page]:
     """List a page of jobs; `wanted` are query parameters, None is the same as not given."""
     return Ask(Page, "/jobs", params=query(wanted))
+
+
+def export(form: str, **wanted: object) -> Ask[bytes]:
+    """Stream all jobs that `wanted` selects, as "ndjson" or "csv"."""
+    return Ask(bytes, "/jobs/export", params={"format": form, **query(wanted)})
 
 
 def events(job_id: str, after: int = 0) -> Ask[Events]:
@@ -336,8 +341,14 @@ def fit(value: str, what: str) -> str:
 
 
 def query(wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Return query parameters as text, without those that are None."""
-    return {name: _shown(value) for name, value in wanted.items() if value is not None}
+    """Return query parameters as text, without those that are None; those of a mapping as NAME.KEY."""
+    found = dict[str, str]()
+    for name, value in wanted.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{text(key)}": text(str(inner)) for key, inner in value.items()}
+        elif value is not None:
+            found[name] = _shown(value)
+    return found
 
 
 def _shown(value: str | int | datetime) -> str:

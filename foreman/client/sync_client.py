@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar, Unpack
 
 from foreman.client import operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
+from foreman.client.filters import Filters
 from foreman.client.limits import MAX_ANSWER, SILENCE, TIMEOUT, Limits
 from foreman.client.output_parser import Chunk, StartsOver
 from foreman.client.payload import Fields, body_of
@@ -174,42 +175,18 @@ class Client(Batches, Many, Selections, Service):
     def jobs(
         self,
         *,
-        id: str | None = None,
-        custom_id: str | None = None,
-        state: str | None = None,
-        model: str | None = None,
-        priority: str | None = None,
-        endpoint: str | None = None,
-        error_code: str | None = None,
-        caller: str | None = None,
-        created_after: datetime | None = None,
-        created_before: datetime | None = None,
         order: Literal["newest", "ended"] | None = None,
         limit: int | None = None,
         after: str | None = None,
+        **filters: Unpack[Filters],
     ) -> Page:
         """Return a page of jobs, newest first; its `next` is the `after` of the following one.
 
-        `id` is a whole id, or 6 or more characters of its beginning or end; `state` may be several, separated by
-        commas. `order="ended"` lists only ended jobs, the last one first.
+        Among the filters, `id` is a whole id, or 6 or more characters of its beginning or end; `state` may be several,
+        separated by commas; `metadata` are pairs that all are in the job's. `order="ended"` lists only ended jobs, the
+        last one first.
         """
-        return self._ask(
-            requests.jobs(
-                id=id,
-                custom_id=custom_id,
-                state=state,
-                model=model,
-                priority=priority,
-                endpoint=endpoint,
-                error_code=error_code,
-                caller=caller,
-                created_after=created_after,
-                created_before=created_before,
-                order=order,
-                limit=limit,
-                after=after,
-            )
-        )
+        return self._ask(requests.jobs(order=order, limit=limit, after=after, **filters))
 
     def events(self, job_id: str, *, after: int = 0) -> list[Event]:
         """Return the events of a job after the `seq` `after`, oldest first."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from collections.abc import Generator
+from typing import Literal, Unpack
 
-from foreman.client import operations, selection_requests
+from foreman.client import line_operations, operations, requests, selection_requests
 from foreman.client.arguments import checks_arguments
 from foreman.client.filters import Filters
 from foreman.client.transport import Connection
+from foreman.client.types import Job, as_job
 from foreman.domain.views import Acted, CancelledMany
 
 
@@ -31,6 +33,29 @@ class Selections:
         Jobs that ran, or were changed since, are skipped.
         """
         return self._connection.run(operations.ask(selection_requests.uncancel(changes)))
+
+    def export(
+        self, *, limit: int | None = None, after: str | None = None, **filters: Unpack[Filters]
+    ) -> Generator[Job, None, None]:
+        """Iterate over all jobs that the filters of `jobs` select, newest first, at most `limit` of them.
+
+        Jobs that are submitted meanwhile are left out. After an error, go on with `after`, the id of the last job.
+        """
+        ask = requests.export("ndjson", limit=limit, after=after, **filters)
+        return self._connection.iterate(line_operations.lines(self._connection.url, ask, as_job, "jobs"))
+
+    def export_as(
+        self,
+        form: Literal["ndjson", "csv"],
+        *,
+        limit: int | None = None,
+        after: str | None = None,
+        **filters: Unpack[Filters],
+    ) -> Generator[bytes, None, None]:
+        """Iterate over the bytes of the same jobs as lines of JSON, or as CSV with a head."""
+        return self._connection.iterate(
+            line_operations.pieces(requests.export(form, limit=limit, after=after, **filters))
+        )
 
     def retry_all(self, *, dry_run: bool = False, **filters: Unpack[Filters]) -> Acted:
         """Queue all selected jobs that have failed, expired or been cancelled again; see `cancel_all`."""

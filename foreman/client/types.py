@@ -16,6 +16,7 @@ from foreman.client.extract import (
     tool_calls_of,
     usage_of,
 )
+from foreman.client.reading import decode
 from foreman.domain import views
 
 T = TypeVar("T")
@@ -54,6 +55,11 @@ class Job(views.Job, frozen=True):
     def usage(self) -> Usage:
         """The tokens of prompt and answer, and how fast it came."""
         return usage_of(self.result) if self.used is None else known_usage(self.used)
+
+
+def as_job(line: bytes) -> Job:
+    """Return a line of an export as a job. Raise DecodeError or TooMuch."""
+    return decode(line, Job)
 
 
 class Webhook(views.Webhook, frozen=True):

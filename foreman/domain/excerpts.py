@@ -84,6 +84,9 @@ def _shown(raw: msgspec.Raw) -> str | None:
     if view[0] != _QUOTE:
         return None
     text = _begin(view)
+    line = text[:MOST_EXCERPT]
+    if line.isprintable() and "  " not in line and line[:1] != " ":  # as most are
+        return line.rstrip() or None
     line = " ".join(text.split(None, MOST_EXCERPT)[:MOST_EXCERPT])[:MOST_EXCERPT]
     if not line.isprintable():
         line = " ".join("".join(sign if sign.isprintable() else " " for sign in line).split())

@@ -26,7 +26,15 @@ OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
 OPEN_FOLDER = "/static/"  # files of the web UI, which asks for the token itself
 # Routes that browsers open without headers: websockets, EventSource, images, links.
 TAKE_TICKETS = frozenset(
-    {"events.over_websocket", "events.over_sse", "jobs.follow", "jobs.artifact", "files.content", "batches.results"}
+    {
+        "events.over_websocket",
+        "events.over_sse",
+        "jobs.follow",
+        "jobs.artifact",
+        "jobs.export_selected",
+        "files.content",
+        "batches.results",
+    }
 )
 TICKET = "ticket"  # query parameter
 BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else

@@ -15,8 +15,12 @@ LONGEST_PAGE = 500
 
 
 def check_names(*known: str) -> None:
-    """Raise FieldInvalid for an unknown or repeated parameter: a misspelt filter would let everything through."""
-    unknown = sorted(set(request.args) - set(known))
+    """Raise FieldInvalid for an unknown or repeated parameter: a misspelt filter would let everything through.
+
+    A name that is known as `WORD.NAME` stands for all that begin with `WORD.`.
+    """
+    families = tuple(name.removesuffix("NAME") for name in known if name.endswith(".NAME"))
+    unknown = sorted(name for name in set(request.args) - set(known) if not name.startswith(families))
     if unknown:
         raise FieldInvalid("query", ", ".join(unknown), f"must be one of {', '.join(known)}")
     for name, values in request.args.lists():

@@ -25,14 +25,23 @@ FILTERS = (
     "endpoint",
     "error_code",
     "batch_id",
+    "target",
     "caller",
+    "metadata.NAME",
     "created_after",
     "created_before",
+    "ended_after",
     "q",
 )
 PART_OF_ID = "[0-9A-HJKMNP-TV-Za-hjkmnp-tv-z]{6,26}"
 CURSOR = rf"(\d{{1,12}}\.\d{{1,9}}_)?({JOB_ID})"
 LONGEST = 256  # characters of a filter
+METADATA = "metadata."
+# Metadata are found in the text of their JSON. There, a name that begins like what follows the end of a text could be
+# taken for that end.
+METADATA_NAME = r"(?![,:}])[^\0]{0,64}"
+MOST_METADATA = 16  # pairs that a job may have
+MOST_VALUE = 1024  # characters of one of their values
 
 
 def read_selection() -> Selection:
@@ -50,11 +59,19 @@ def read_selection() -> Selection:
         endpoint=choice("endpoint", asked.get("endpoint"), {endpoint: endpoint for endpoint in ENDPOINTS}),
         error_code=asked.get("error_code"),
         batch_id=_batch(asked.get("batch_id")),
+        target=asked.get("target"),
+        metadata=_metadata(),
         caller=asked.get("caller"),
         created_after=instant("created_after", asked.get("created_after")),
         created_before=instant("created_before", asked.get("created_before")),
+        ended_after=instant("ended_after", asked.get("ended_after")),
         q=_words(asked.get("q")),
     )
+
+
+def has_filter() -> bool:
+    """Return True if the query has a filter at all."""
+    return any(name in FILTERS or name.startswith(METADATA) for name in request.args)
 
 
 def read_order(wanted: Selection) -> Order:
@@ -92,6 +109,25 @@ def _batch(given: str | None) -> str | None:
     if given is not None and not BATCH_ID.fullmatch(given):
         raise FieldInvalid("batch_id", given, "must be the id of a batch")
     return given
+
+
+def _metadata() -> tuple[tuple[str, str], ...]:
+    found = []
+    for name, value in sorted(request.args.items()):
+        if not name.startswith(METADATA):
+            continue
+        if not re.fullmatch(METADATA_NAME, key := name.removeprefix(METADATA), re.DOTALL):
+            raise FieldInvalid(
+                "query",
+                name,
+                "the NAME of metadata.NAME must be up to 64 characters without NUL, and not begin with , : or }",
+            )
+        if len(value) > MOST_VALUE or "\0" in value:
+            raise FieldInvalid(name, value, f"must be at most {MOST_VALUE} characters without NUL")
+        found.append((key, value))
+    if len(found) > MOST_METADATA:
+        raise FieldInvalid("query", f"{len(found)} of metadata.NAME", f"must be at most {MOST_METADATA}")
+    return tuple(found)
 
 
 def _words(given: str | None) -> tuple[str, ...]:

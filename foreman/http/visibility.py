@@ -19,15 +19,19 @@ T = TypeVar("T")
 
 async def read(question: Callable[[Reader], T]) -> T:
     """Read from the store as the current caller: with `private_jobs`, only the caller's own jobs exist."""
-    caller = context().auth.caller(request)
+    narrowed = narrowing()
     try:
-        return await context().readers.read(
-            lambda store: question(store if caller.sees_all else OwnJobs(store, caller.name))
-        )
+        return await context().readers.read(lambda store: question(narrowed(store)))
     except JobUnreadable as error:
-        if caller.sees_all:
+        if only_owner() is None:
             raise
         raise JobNotFound(error.job_id) from error  # its owner is unknown
+
+
+def narrowing() -> Callable[[Reader], Reader]:
+    """Return what narrows a store to what the current caller may see, for reads while the answer is sent."""
+    caller = context().auth.caller(request)
+    return lambda store: store if caller.sees_all else OwnJobs(store, caller.name)
 
 
 async def find(job_id: str) -> Job:

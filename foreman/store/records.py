@@ -59,8 +59,11 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     owner: str | None = None
     caller: str | None = None  # the name of a token, or of a caller under one
     batch_id: str | None = None
+    target: str | None = None  # of the latest attempt
+    metadata: tuple[tuple[str, str], ...] = ()  # pairs that all are in the metadata; see `METADATA_NAMES`
     created_after: Instant | None = None  # inclusive
     created_before: Instant | None = None
+    ended_after: Instant | None = None  # inclusive
     ids: tuple[str, ...] = ()  # any of them, whole
     alone: bool = False  # True for jobs that are in no batch
     q: tuple[str, ...] = ()  # words that are all in the request or the answer, see `words.terms_of`

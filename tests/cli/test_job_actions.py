@@ -78,7 +78,12 @@ def test_steps_as_json_are_one_object(app: App) -> None:
 def test_all_jobs_that_filters_select_are_acted_on(app: App) -> None:
     with app.client() as client:
         for number in range(3):
-            client.submit("a", "hi", custom_id=f"many-{number}", payload={"not_before": LATER})
+            fields = {"not_before": LATER, "metadata": {"n": f"{number}", "by": "x=y"}}
+            client.submit("a", "hi", custom_id=f"many-{number}", payload=fields)
+    listed = app.run("jobs", "--metadata", "n=1", "--metadata", "by=x=y", "--custom-id", "many-*")
+    assert [line.split()[1:3] + line.split()[-1:] for line in listed.stdout.splitlines()[1:]] == [["queued", "a", "hi"]]
+    for wrong in (("--metadata", "n"), ("--metadata", "n=1", "--metadata", "n=2")):
+        assert app.run("cancel", *wrong).returncode == 2
     asked = app.run("cancel", "--custom-id", "many-*")
     assert (asked.returncode, asked.stdout) == (2, "")
     assert "give --yes" in asked.stderr

@@ -143,6 +143,22 @@ def test_jobs_of_one_caller_are_listed(app: App, here: Invoke) -> None:
     assert here("cancel", job_id).exit_code == 0
 
 
+def test_jobs_are_exported(app: App, here: Invoke) -> None:
+    with app.client() as client:
+        ids = [
+            client.submit("a", "\x9b31m hi", payload={"not_before": LATER, "metadata": {"of": "export"}}).job_id
+            for _ in range(2)
+        ][::-1]
+    lines = here("jobs", "--export", "ndjson", "--metadata", "of=export")
+    assert [msgspec.json.decode(line)["job_id"] for line in lines.stdout.splitlines()] == ids
+    assert (lines.stderr, "\x9b" in lines.stdout) == ("2 jobs\n", False)
+    table = here("jobs", "--export", "csv", "--metadata", "of=export", "-n", "1")
+    assert [line.partition(",")[0] for line in table.stdout.splitlines()] == ["job_id", ids[0]]
+    assert table.stderr == "1 job\n"
+    assert here("jobs", "--export", "csv", "--json").exit_code == 2
+    assert here("rm", *ids).exit_code == 2 or here("cancel", *ids).exit_code == 0
+
+
 def test_quiet_prints_ids_and_nothing_else(app: App, here: Invoke, tmp_path: Path) -> None:
     done = app.run("submit", "-q", "-m", "a", "-p", "high", "hi")
     job_id = done.stdout.strip()

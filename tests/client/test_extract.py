@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
+import msgspec
 import pytest
 from pydantic import BaseModel
 
-from foreman.client import NotTheShape, ToolCall, Usage, typed
+from foreman.client import Job, NotTheShape, ToolCall, Usage, typed
 from foreman.client.extract import embeddings_of, tool_calls_of, usage_of
 
+PLAIN = {"job_id": "0" * 26, "state": "done", "model": "a", "created_at": "2030-01-31T18:00:00Z"}
 CALL = ToolCall("add", {"a": 1})
 
 
@@ -86,3 +88,11 @@ def test_arguments_nested_too_deeply_are_shown_as_they_are() -> None:
     nested = "[" * 5000
     said = {"message": {"tool_calls": [{"function": {"name": "f", "arguments": nested}}]}}
     assert tool_calls_of(said)[0].arguments == {"": nested}
+
+
+def test_what_foreman_tells_of_an_answer_goes_first() -> None:
+    job = msgspec.convert(
+        {**PLAIN, "usage": {"prompt_tokens": 3, "answer_tokens": None, "first_token_seconds": 0.5}}, Job
+    )
+    assert job.usage == Usage(3, 0, 0, 0.5, None)
+    assert msgspec.convert({**PLAIN, "result": {"eval_count": 4}}, Job).usage == Usage(0, 4)

@@ -7,6 +7,7 @@ import socket
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from foreman.client import (
@@ -97,7 +98,27 @@ def test_pages_are_asked_for_by_cursor(told: StaticAnswer) -> None:
     with Client() as client:
         page = client.jobs(state="done", limit=1, after="J2")
     assert page.next == "J1"
-    assert told.asked[0][0] == "GET /jobs?state=done&limit=1&after=J2"
+    assert told.asked[0][0] == "GET /jobs?limit=1&after=J2&state=done"
+
+
+def test_metadata_are_asked_for_by_name(told: StaticAnswer) -> None:
+    told.answer("GET /jobs", {"jobs": []})
+    with Client() as client:
+        client.jobs(target="gpu", metadata={"project": "sky", "a b": ""})
+    assert told.asked[0][0] == "GET /jobs?target=gpu&metadata.project=sky&metadata.a+b="
+
+
+def test_an_export_is_iterated_and_tells_when_it_broke_off(told: StaticAnswer) -> None:
+    line = msgspec.json.encode({**JOB, "job_id": "J2"})
+    told.answer("GET /jobs/export", line + b"\n" + line + b"\n" + line[:9])
+    with Client() as client:
+        found = client.export(state="done", metadata={"a": "b"}, limit=3)
+        assert [next(found).job_id, next(found).job_id] == ["J2", "J2"]
+        with pytest.raises(ConnectFailed, match="the jobs broke off"):
+            next(found)
+        assert b"".join(client.export_as("csv", after="J1")).startswith(line)
+    assert told.asked[0][0] == "GET /jobs/export?format=ndjson&limit=3&state=done&metadata.a=b"
+    assert told.asked[1][0] == "GET /jobs/export?format=csv&after=J1"
 
 
 def test_names_cannot_leave_their_place_in_the_path(told: StaticAnswer) -> None:

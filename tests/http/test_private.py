@@ -51,6 +51,7 @@ ROUTES = {
     "GET /v1/responses/<response_id>/input_items": UNSEEN,
     "POST /v1/responses/<response_id>/cancel": UNSEEN,
     "GET /jobs": OWN,
+    "GET /jobs/export": OWN,
     **{f"POST /jobs/{verb}": OWN for verb in ("cancel", "uncancel", "retry", "delete")},
     "GET /queue": OWN,
     "GET /queue/jobs": OWN,

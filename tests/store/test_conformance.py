@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, JobUsage, Priority, State, queued
+from foreman.domain.job import NOBODY, Artifact, Delivery, DeliveryState, Job, JobUsage, Priority, State, queued
 from foreman.store.own import OwnJobs
 from foreman.store.records import Cursor, Due, Order, Selection, Shape
 from foreman.store.sql import listing
@@ -227,6 +227,56 @@ def test_jobs_are_found_by_endpoint_error_and_time(store: Store) -> None:
     assert ids(store, created_after=101.0, created_before=103.0, endpoint="/api/chat") == "2"
 
 
+def ran(store: Store, job: Job, target: str, at: float) -> None:
+    """Have the job run on a target, and end at a time."""
+    loading = put(store, job, at, state=State.LOADING, attempt=1, fence=1, started_at=at, target=target)
+    working = put(store, loading, at, state=State.WORKING)
+    put(store, working, at, state=State.DONE, completed_at=at)
+
+
+def test_jobs_are_found_by_target_and_the_time_of_their_end(store: Store) -> None:
+    jobs = add(store, *(draft(n) for n in range(6)))
+    for n, job in enumerate(jobs[:4]):
+        ran(store, job, "one" if n % 2 else "two", 200.0 - n)
+    put(store, jobs[4], state=State.LOADING, attempt=1, fence=1, started_at=100.0, target="one")
+    assert ids(store, target="one") == "431"
+    assert ids(store, target="one", states=(State.LOADING,)) == "4"
+    assert ids(store, target="two", order=Order.ENDED) == "02"
+    assert ids(store, target="on") == ""
+    assert ids(store, ended_after=198.0) == "210"
+    assert ids(store, ended_after=198.0, order=Order.ENDED) == "012"
+    assert ids(store, ended_after=198.0, target="one") == "1"
+    assert ids(store, ended_after=0.0, states=(State.QUEUED,)) == ""
+    assert store.count(Selection(ended_after=198.5), most=9) == 2
+
+
+def test_jobs_are_found_by_pairs_of_their_metadata(store: Store) -> None:
+    some: list[dict[str, str] | None] = [
+        {"project": "sky", "user": "ann"},
+        {"user": "ann", "project": "sky"},
+        {"project": "skyline", "user": "bob"},
+        {'x"project': "sky", "x,": "y"},
+        {"note": '{"project":"sky"}', "back\\": "\\", "quote": '"'},
+        {"": "", "ü\n": "🦙"},
+        None,
+    ]
+    add(store, *(draft(n, metadata=pairs, model="ab"[n % 2]) for n, pairs in enumerate(some)))
+    found: dict[str, tuple[tuple[str, str], ...]] = {
+        "10": (("project", "sky"),),
+        "2": (("project", "skyline"), ("user", "bob")),
+        "3": (('x"project', "sky"),),
+        "4": (("back\\", "\\"), ("quote", '"')),
+        "5": (("", ""), ("ü\n", "🦙")),
+    }
+    for expected, pairs in found.items():
+        assert ids(store, metadata=pairs) == expected
+    for pair in (("Project", "sky"), ("project", "sk"), ("project", ""), ("", "sky"), ("ject", "sky"), ("x", "y")):
+        assert ids(store, metadata=(pair,)) == ""
+    assert ids(store, metadata=(("project", "sky"),), models=("a",)) == "0"
+    assert ids(store, metadata=(("user", "ann"),), created_after=1.0, limit=1) == "1"
+    assert store.count(Selection(metadata=(("user", "ann"),)), most=9) == 2
+
+
 def test_a_list_by_end_shows_what_ended_last_first_page_by_page(store: Store) -> None:
     jobs = add(store, *(draft(n, model="ab"[n % 2]) for n in range(1, 8)))
     for job, at in zip(jobs, [300.5, 100.0, 200.0, 200.0, 50.25], strict=False):
@@ -246,13 +296,17 @@ def test_a_list_by_end_shows_what_ended_last_first_page_by_page(store: Store) ->
 
 
 def test_a_list_is_the_same_whichever_index_it_is_read_by(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    jobs = add(store, *(draft(n, model="ab"[n % 2], custom_id=f"c{n % 4}") for n in range(24)))
-    for n, job in enumerate(jobs[:20]):
-        done(store, job, now=100.0 + n * 7 % 13)
+    some = (draft(n, model="ab"[n % 2], custom_id=f"c{n % 4}", metadata={"k": f"{n % 3}"}) for n in range(24))
+    for n, job in enumerate(add(store, *some)[:20]):
+        ran(store, job, "t", 100.0 + n * 7 % 13)
     wanted: list[dict[str, Any]] = [
         {"models": ("a",), "states": (State.DONE,)},
         {"models": ("b",), "custom_id": "c*", "states": (State.DONE, State.QUEUED)},
         {"custom_id": "c1", "endpoint": "/api/chat", "priority": Priority.NORMAL},
+        {"target": "t", "metadata": (("k", "2"),)},
+        {"metadata": (("k", "1"),)},
+        {"ended_after": 105.0},
+        {"ended_after": 105.0, "target": "t", "models": ("a",)},
     ]
     short = [ids(store, order=order, **one) for one in wanted for order in Order]
     monkeypatch.setattr(listing, "FEW", 0)

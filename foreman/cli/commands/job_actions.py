@@ -135,7 +135,7 @@ def _act(
     yes: bool,
     url: str | None,
     token: str | None,
-    **filters: str | None,
+    **filters: object,
 ) -> None:
     """Perform an action on each job, or on all that the filters select. Raise UsageError for both or neither."""
     given = {name: value for name, value in filters.items() if value is not None}

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from foreman.cli.commands.shell_completion import model_names
+from foreman.cli.commands.job_filters import filters
 from foreman.cli.exit_codes import FAILED
 from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_json
@@ -29,38 +29,26 @@ QUESTIONS: dict[Verb, str] = {
 
 def selects(command: F) -> F:
     """Add the filters and --yes to a command."""
-    options = (
-        click.option("--state", metavar="STATE[,STATE]", help="All jobs in these states."),
-        click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="All jobs for this model."),
-        click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="All of this priority."),
-        click.option("--caller", metavar="NAME", help="All jobs of this caller, or of the token of this name."),
-        click.option("--custom-id", metavar="ID", help="All jobs with this custom id; a prefix if it ends with *."),
-        click.option("--error-code", metavar="CODE", help="All jobs whose latest error has this code."),
-        click.option("--search", "q", metavar="WORDS", help="All jobs with these words in the request or the answer."),
-        click.option("--batch", "batch_id", metavar="ID", help="All lines of this batch."),
-        click.option("--created-before", metavar="TIME", help="All jobs created before then."),
-        click.option("--created-after", metavar="TIME", help="All jobs created then or later."),
-        click.option("-y", "--yes", is_flag=True, help="Do not ask before acting on all jobs that the filters select."),
+    yes = click.option(
+        "-y", "--yes", is_flag=True, help="Do not ask before acting on all jobs that the filters select."
     )
-    for option in reversed(options):
-        command = option(command)
-    return command
+    return filters("All")(yes(command))
 
 
 def act_on_all(
-    client: Client, verb: Verb, said: str, filters: Mapping[str, str | None], *, yes: bool, as_json: bool, quiet: bool
+    client: Client, verb: Verb, said: str, wanted: Mapping[str, object], *, yes: bool, as_json: bool, quiet: bool
 ) -> None:
     """Count the selected jobs, ask unless `yes`, act on them and print one line.
 
     Raise UsageError when there is nobody to ask.
     """
     if not yes:
-        counted = decode(client.raw(selection_requests.act(verb, True, filters)), Acted)
+        counted = decode(client.raw(selection_requests.act(verb, True, wanted)), Acted)
         able = counted.matched - counted.skipped
         if able and not _confirmed(verb, able):
             click.echo("nothing was changed", err=True)
             sys.exit(FAILED)
-    raw = client.raw(selection_requests.act(verb, False, filters))
+    raw = client.raw(selection_requests.act(verb, False, wanted))
     show_acted(raw, said, as_json=as_json, quiet=quiet)
     if verb == "cancel" and not (as_json or quiet) and (changes := decode(raw, CancelledMany).changes):
         _offer(f"--changes {changes}")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Literal
 
 import click
 import msgspec
+from click.core import ParameterSource
 from rich.text import Text
 
 from foreman.cli.answer import figures
-from foreman.cli.commands.shell_completion import any_job, model_names
+from foreman.cli.commands.job_export import export
+from foreman.cli.commands.job_filters import filters
+from foreman.cli.commands.shell_completion import any_job
 from foreman.cli.console import ago, between, clock, show_hanging, show_table, state_text
 from foreman.cli.exit_codes import epilog
 from foreman.cli.ids import WHOLE, id_of, with_job
@@ -23,7 +27,6 @@ from foreman.cli.watch import show as show_watch
 from foreman.cli.watch.screen import Look
 from foreman.client import Client, Event, Job, Page, requests
 from foreman.client.reading import decode
-from foreman.domain.job import State
 
 LONGEST_PAGE = 500  # jobs in one page of the API
 LEAST_OF_PROMPT = 16  # columns
@@ -34,55 +37,54 @@ LEAST_OF_PROMPT = 16  # columns
         "foreman jobs --state failed -n 100",
         "foreman jobs --search 'invoice berlin*'",
         "foreman jobs --quiet --state failed | xargs foreman retry",
+        "foreman jobs --target gpu2 --export csv > jobs.csv",
     )
 )
-@click.option("--state", type=click.Choice([state.value for state in State]), help="Only jobs in this state.")
-@click.option("-m", "--model", metavar="NAME", shell_complete=model_names, help="Only jobs for this model.")
-@click.option("-p", "--priority", type=click.Choice(["high", "normal", "low"]), help="Only jobs of this priority.")
-@click.option("--caller", metavar="NAME", help="Only jobs of this caller, or of the token of this name.")
-@click.option(
-    "--search",
-    metavar="WORDS",
-    help="Only jobs with all these words in the request or the answer; WORD* stands for all that begin so.",
-)
+@filters("Only")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True, metavar="N", help="Jobs to list.")
 @click.option("--after", metavar="ID", help="Only jobs older than this one.")
 @click.option(
     "-w", "--watch", "watches", is_flag=True, help="Keep the list up to date on the terminal, as 'foreman watch' does."
 )
 @click.option("--json", "as_json", is_flag=True, help='Print {"jobs": […], "next": ID or null}.')
+@click.option(
+    "--export",
+    "form",
+    type=click.Choice(["ndjson", "csv"]),
+    help="Print all jobs, or the newest N of --limit, as lines of JSON or as CSV.",
+)
 @quiet()
 @reaches_foreman
 def jobs(
-    state: str | None,
-    model: str | None,
-    priority: str | None,
-    caller: str | None,
-    search: str | None,
     limit: int,
     after: str | None,
     watches: bool,
     as_json: bool,
+    form: Literal["ndjson", "csv"] | None,
     quiet: bool,
     url: str | None,
     token: str | None,
+    **wanted: object,
 ) -> None:
     """List jobs, newest first.
 
     With --watch the list is drawn again as jobs change, and driven by the keys of 'foreman watch'; q or Ctrl-C leaves.
     """
+    if form is not None and (as_json or quiet or watches):
+        raise click.UsageError("--export goes with none of --json, --quiet and --watch")
     if watches:
-        _watch(Client(url, token), state, {"model": model, "priority": priority, "caller": caller})
+        _watch(Client(url, token), wanted)
         return
     found: list[msgspec.Raw] = []
     with Client(url, token) as client:
         if after is not None and not WHOLE.fullmatch(after):
             after = id_of(client, after)
+        if form is not None:
+            export(client, form, most=limit if _is_given("limit") else None, after=after, wanted=wanted)
+            return
         while True:
             size = min(limit - len(found), LONGEST_PAGE)
-            ask = requests.jobs(
-                state=state, model=model, priority=priority, caller=caller, q=search, limit=size, after=after
-            )
+            ask = requests.jobs(**wanted, limit=size, after=after)
             page = decode(client.raw(ask), _RawPage)
             found += page.jobs
             after = page.next
@@ -129,13 +131,18 @@ def show(job_id: str, as_json: bool, url: str | None, token: str | None) -> None
     _show_answer(job)
 
 
-def _watch(client: Client, state: str | None, filters: dict[str, str | None]) -> None:
+def _watch(client: Client, wanted: Mapping[str, object]) -> None:
     """Show the list until the person leaves. Raise UsageError without a terminal."""
     if not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; 'foreman watch' prints events to a pipe")
-    given = tuple((name, value) for name, value in filters.items() if value)
+    given = requests.query(wanted)
+    look = Look("jobs", given.pop("state", ""), given.pop("batch_id", ""), filters=tuple(given.items()))
     with client, suppress(KeyboardInterrupt):
-        show_watch(client, Look("jobs", state or "", filters=given))
+        show_watch(client, look)
+
+
+def _is_given(option: str) -> bool:
+    return click.get_current_context().get_parameter_source(option) is not ParameterSource.DEFAULT
 
 
 class _RawPage(msgspec.Struct):

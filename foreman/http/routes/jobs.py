@@ -21,7 +21,7 @@ from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
 from foreman.http.query import check_names, read_limit, whole
-from foreman.http.routes import artifacts, batch_submission, bulk, selections, stream
+from foreman.http.routes import artifacts, batch_submission, bulk, export, selections, stream
 from foreman.http.routes import uncancel as uncancelling
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
 from foreman.http.stored import Stored, artifact_part, stored_answer
@@ -140,6 +140,12 @@ async def retry_selected() -> Response:
 async def delete_selected() -> Response:
     """Delete all jobs that the filters select, and that have ended."""
     return await selections.act(selections.DELETE)
+
+
+@jobs.get("/export")
+async def export_selected() -> Response:
+    """Stream all jobs that the filters select, as NDJSON or CSV."""
+    return await export.export()
 
 
 @jobs.get("/<job_id>")

@@ -16,7 +16,7 @@ from foreman.http.context import context
 from foreman.http.errors import json_answer
 from foreman.http.query import check_names, choice
 from foreman.http.routes import uncancel
-from foreman.http.selection import FILTERS, read_selection
+from foreman.http.selection import FILTERS, has_filter, read_selection
 from foreman.queue.commands import Message
 from foreman.queue.selection_commands import CancelSelected, Changed, DeleteSelected, RetrySelected
 from foreman.store.protocol import Reader
@@ -47,7 +47,7 @@ async def act(action: Action) -> Response:
     Only jobs that the action is for are walked, so that a repeated call goes on where this one ended.
     """
     check_names(*FILTERS, "dry_run")
-    if not any(name in request.args for name in FILTERS):
+    if not has_filter():
         raise FieldInvalid("query", "no filter", f"must have at least one of {', '.join(FILTERS)}")
     dry: bool = choice("dry_run", request.args.get("dry_run"), {"true": True, "false": False}) or False
     wanted = read_selection()

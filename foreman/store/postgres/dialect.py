@@ -15,6 +15,7 @@ _PLACE = re.compile(r"\?(\d*)")
 def translated(sql: str) -> str:
     """Return a statement with PostgreSQL's placeholders and without the names of indexes."""
     numbers = count(1)
+    sql = sql.replace("instr(", "strpos(")
     return _PLACE.sub(lambda place: f"${place[1] or next(numbers)}", _NAMED_INDEX.sub("", sql))
 
 

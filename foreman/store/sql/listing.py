@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from itertools import product
 from typing import TypeAlias
 
+from msgspec.json import encode
+
 from foreman.domain.endpoints import ENDPOINTS
-from foreman.domain.job import TERMINAL, Instant, Priority, State
+from foreman.domain.job import RUNNING, TERMINAL, Instant, Priority, State
 from foreman.store.records import Cursor, Order, Selection
 from foreman.store.sql.match import DIGITS, Match, first_number
 
@@ -37,6 +39,8 @@ class Range:
 
     index: str
     tests: Sequence[Test] = ()
+    by_age: bool = True  # False when its jobs have to be sorted for a list by age
+    source: Test | None = None  # what is read in place of the table alone
     words: bool = False  # True when its tests include the words of the selection
     joined: str = ""  # to walk instead of an index: tables that are joined to the one of jobs, with numbers by age
 
@@ -79,9 +83,30 @@ def ways(wanted: Selection) -> list[Way]:
                 for endpoint, priority in product(endpoints, priorities)
             ]
         )
+    if wanted.target is not None:
+        found.append(_by_target(wanted.target))
     if wanted.states and not wanted.models:  # the ways by model include the states
         found.append([Range("jobs_by_state", [_is("state", state)]) for state in wanted.states])
-    return found
+    if wanted.ended_after is not None:
+        found.append([_ended(state, wanted.ended_after) for state in wanted.states or TERMINAL if state in TERMINAL])
+    return [way for way in found if way]
+
+
+def along_metadata(wanted: Selection) -> Way:
+    """Return the way along all jobs with the metadata of a selection, the newest first.
+
+    The table is not read, unless there is something else to test.
+    """
+    return [Range("jobs_by_metadata", [Test("metadata IS NOT NULL"), *_metadata(wanted)])]
+
+
+def by_metadata(wanted: Selection) -> Way:
+    """Return the way by those jobs alone, which are found before anything else is tested."""
+    [along] = along_metadata(wanted)
+    where, given = _where(along.tests)
+    # A cross join fixes the order; of `id IN (SELECT …)` the planner may make a test of every job.
+    first = Test(f"(SELECT id AS found_id FROM {_from(along)} {where}) AS found_first CROSS JOIN jobs", given)
+    return [Range("", [Test("id = found_id")], by_age=False, source=first)]
 
 
 def walk(wanted: Selection, order: Order) -> Way:
@@ -135,7 +160,7 @@ def page(
         parts.append(
             f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {along} LIMIT ?) AS part"
         )
-        values += [*given, limit]
+        values += [*_given_first(one), *given, limit]
     union = " UNION ".join(parts)  # two names of one model may find the same job
     return f"SELECT ended, id FROM ({union}) AS found ORDER BY ended DESC, id DESC LIMIT ?", [*values, limit]
 
@@ -152,11 +177,17 @@ def count(way: Way, wanted: Selection, most: int) -> tuple[str, Values]:
     for one in way:
         where, given = _where([*one.tests, *_times(wanted)])
         parts.append(f"SELECT count(*) AS n FROM (SELECT 1 FROM {_from(one)} {where} LIMIT ?) AS part")
-        values += [*given, most]
+        values += [*_given_first(one), *given, most]
     return f"SELECT sum(n) FROM ({' UNION ALL '.join(parts)}) AS parts", values
 
 
+def _given_first(one: Range) -> Sequence[object]:
+    return one.source.values if one.source else ()
+
+
 def _from(one: Range) -> str:
+    if one.source:
+        return one.source.sql
     if one.joined:
         return one.joined
     return f"jobs INDEXED BY {one.index}" if one.index else "jobs NOT INDEXED"
@@ -183,6 +214,16 @@ def _by_caller(caller: str, state: State) -> list[Range]:
     ]
 
 
+def _by_target(target: str) -> Way:
+    ended = Test("state NOT IN ('loading', 'working')")  # the condition of the partial index
+    running = [Range("jobs_by_state", [_is("state", state)]) for state in sorted(RUNNING)]
+    return [Range("jobs_by_target", [_is("target", target), ended]), *running]
+
+
+def _ended(state: State, after: Instant) -> Range:
+    return Range("jobs_by_end", [_is("state", state), Test("completed_at >= ?", [after])], by_age=False)
+
+
 def _by_id(given: str) -> Way:
     if len(given) == ID_LENGTH:
         return [Range("", [_is("id", given)])]
@@ -205,7 +246,7 @@ def _tests(wanted: Selection) -> list[Test]:
         tests.append(Test(f"({begins.sql} OR {ends.sql})", [*begins.values, *ends.values]))
     if wanted.custom_id is not None:
         tests.append(_custom_id(wanted.custom_id))
-    for column in ("error_code", "endpoint", "priority", "owner", "batch_id"):
+    for column in ("error_code", "endpoint", "priority", "owner", "batch_id", "target"):
         if (value := getattr(wanted, column)) is not None:
             tests.append(_is(column, value))
     if wanted.caller is not None:
@@ -219,7 +260,18 @@ def _tests(wanted: Selection) -> list[Test]:
         tests.append(Test("created_at >= ?", [wanted.created_after]))
     if wanted.created_before is not None:
         tests.append(Test("created_at < ?", [wanted.created_before]))
-    return tests
+    if wanted.ended_after is not None:
+        tests.append(Test("completed_at >= ?", [wanted.ended_after]))
+    return tests + _metadata(wanted)
+
+
+def _metadata(wanted: Selection) -> list[Test]:
+    """Return the tests of the metadata: each pair is in their JSON, as it was written, after a brace or a comma.
+
+    No text within JSON looks so, unless the name begins with what follows the end of a text: see `read_selection`.
+    """
+    pairs = (f"{encode(name).decode()}:{encode(value).decode()}" for name, value in wanted.metadata)
+    return [Test("(instr(metadata, ?) > 0 OR instr(metadata, ?) > 0)", ["{" + pair, "," + pair]) for pair in pairs]
 
 
 def _times(wanted: Selection) -> list[Test]:

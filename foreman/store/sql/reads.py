@@ -130,20 +130,25 @@ class SqlReader(FileReads, BatchReads, EndpointReads, SearchReads, ABC):
     def _way(self, wanted: Selection, order: Order) -> listing.Way:
         """Return the shortest way by an index to the selected jobs, or one without sorting if none is short."""
         ways, few = listing.ways(wanted), listing.FEW
+        sorted_ways = [way for way in ways if all(one.by_age for one in way)] if order is Order.NEWEST else []
         if wanted.q:
             self._check_index()
             found = self._sql.value(*listing.matches(wanted, self.MATCH, few + 1))
             if int(str(found)) <= few:
                 return listing.by_words(wanted, self.MATCH)
             few = self.MATCH.most_tested
-        elif order is Order.NEWEST and len(ways) == 1:
+        elif not ways and wanted.metadata and order is Order.NEWEST:
+            return listing.along_metadata(wanted)
+        elif len(ways) == len(sorted_ways) == 1 and not wanted.metadata:
             return ways[0]
         lengths = [self._length(way, wanted) for way in ways]
         if ways and min(lengths) <= few:
             return ways[lengths.index(min(lengths))]
+        if wanted.metadata and self._length(listing.along_metadata(wanted), wanted) <= few:
+            return listing.by_metadata(wanted)
         if wanted.q and order is Order.NEWEST:
             return listing.along_words(wanted, self.MATCH)
-        return ways[0] if ways and order is Order.NEWEST else listing.walk(wanted, order)
+        return sorted_ways[0] if sorted_ways else listing.walk(wanted, order)
 
     def _length(self, way: listing.Way, wanted: Selection) -> int:
         sql, values = listing.count(way, wanted, listing.FEW + 1)

@@ -92,6 +92,19 @@ def test_jobs_are_found_by_when_they_were_made(daemon: Daemon) -> None:
     assert first not in [job["job_id"] for job in daemon.http.get(f"/jobs?created_after={second}").json()["jobs"]]
 
 
+def test_jobs_are_found_by_target_by_metadata_and_by_when_they_ended(daemon: Daemon) -> None:
+    name = "where"
+    sky = ended(daemon, custom_id=name, metadata={"project": "sky", "a.b": "="})
+    sea = ended(daemon, custom_id=name, metadata={"project": "sea"})
+    target = job(daemon, sky)["target"]
+    assert found(daemon, custom_id=name, target=target) == [sea, sky]
+    assert found(daemon, custom_id=name, target="elsewhere") == []
+    assert found(daemon, **{"metadata.project": "sky"}) == found(daemon, **{"metadata.a.b": "="}) == [sky]
+    assert found(daemon, **{"metadata.project": "sky", "metadata.a.b": "?"}) == []
+    assert sea in found(daemon, ended_after=job(daemon, sea)["completed_at"])
+    assert found(daemon, custom_id=name, ended_after="2090-01-01T00:00:00Z") == []
+
+
 def test_a_model_is_found_by_every_name_that_it_has_and_by_its_own_when_it_is_gone(tmp_path: Path) -> None:
     with an_upstream("--models", "b:latest,c:latest") as upstream, Daemon(tmp_path, ollama_url=upstream.url) as daemon:
         plain, full, other = (ended(daemon, model=model) for model in ("b", "b:latest", "c"))
@@ -143,6 +156,14 @@ def test_a_list_by_end_shows_what_ended_last_first_page_by_page(daemon: Daemon) 
         "custom_id=",
         "error_code=%00",
         "custom-id=x",
+        "target=",
+        "ended_after=now",
+        "metadata=x",
+        "metadata.,a=x",
+        "metadata.a=%00",
+        f"metadata.{'n' * 65}=x",
+        "metadata.a=x&metadata.a=y",
+        "&".join(f"metadata.{n}=x" for n in range(17)),
     ],
 )
 def test_a_filter_that_cannot_be_is_refused(daemon: Daemon, query: str) -> None:

@@ -52,6 +52,7 @@ if not THOROUGH:  # the routes of a dialect share their code
 IN_TIME = (
     "illegal_step",
     "query_invalid",
+    "not_indexed",
     "cursor_gone",
     "requested_range_not_satisfiable",
     "too_many_webhook_endpoints",
@@ -64,7 +65,7 @@ KEY = "[!-~]{1,255}"
 BOSS = {"Authorization": "Bearer boss"}
 PARKED = {"not_before": "2090-01-01T00:00:00Z"}
 WATCHED = {"state_webhook_url": "http://127.0.0.1:9/hook"}
-WORDS = ("/jobs/cancel", "/jobs/uncancel", "/jobs/retry", "/jobs/delete")
+WORDS = ("/jobs/cancel", "/jobs/uncancel", "/jobs/retry", "/jobs/delete", "/jobs/export")
 RELATIVE = (
     "goes with Content-Type",
     "must be later than not_before",
@@ -77,6 +78,7 @@ RELATIVE = (
     "the end of the period",
     "steps ago",
     "must have at least one of",
+    "q: must have",
 )
 
 
