@@ -155,7 +155,7 @@ def page(
             tests.append(Test(match.one_id, [match.query(wanted.q)]))
         if one.joined:
             tests += _numbers(wanted, after)
-            along = "number DESC"
+            along = "search.rowid DESC"  # by `number` SQLite would sort all of them
         where, given = _where(tests)
         parts.append(
             f"SELECT * FROM (SELECT {key} AS ended, id FROM {_from(one)} {where} ORDER BY {along} LIMIT ?) AS part"
@@ -287,11 +287,11 @@ def _numbers(wanted: Selection, after: Cursor | None) -> list[Test]:
     """Return the conditions on the numbers of texts, which begin like the ids of their jobs."""
     tests = []
     if wanted.created_after is not None:
-        tests.append(Test("number >= ?", [first_number(_first_id(wanted.created_after - _SLACK))]))
+        tests.append(Test("search.rowid >= ?", [first_number(_first_id(wanted.created_after - _SLACK))]))
     ends = [after.id] if after else []
     if wanted.created_before is not None:
         ends.append(_first_id(wanted.created_before + _SLACK))
-    return tests + [Test("number < ?", [first_number(end, following=True)]) for end in ends]
+    return tests + [Test("search.rowid < ?", [first_number(end, following=True)]) for end in ends]
 
 
 def _first_id(at: Instant) -> str:
