@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 
@@ -23,7 +24,7 @@ def rows(page: Page) -> Locator:
 def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fresh) -> None:
     daemon = fresh(max_attempts=1)
     bad = submit(daemon, "#status=400 why is  the sky blue", model="b", custom_id="bad", endpoint="/api/generate")
-    body, headers = chat("#chunks=4 name three rivers"), {"X-Foreman-Caller": "alice"}
+    body, headers = chat("#chunks=4 name three rivers", metadata={"team": "a=b"}), {"X-Foreman-Caller": "alice"}
     good = str(daemon.http.post("/jobs", json=body, headers=headers).json()["job_id"])
     until(lambda: [state(daemon, one) for one in (good, bad)] == ["done", "failed"])
     opened(page, daemon, "#/jobs")
@@ -54,6 +55,21 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
     page.get_by_role("button", name="Clear all").click()
     expect(page).to_have_url(re.compile(r"#/jobs$"))
     expect(rows(page)).to_have_count(2)
+    page.get_by_text("More", exact=True).click()
+    page.get_by_label("Ended", exact=True).select_option("week")
+    page.get_by_label("Metadata", exact=True).fill("team=a=b")
+    page.keyboard.press("Tab")
+    expect(rows(page).locator(".prompt")).to_have_text(["#chunks=4 name three rivers"])
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Export NDJSON").click()
+    assert got.value.suggested_filename.endswith(".ndjson")
+    [line] = got.value.path().read_text().splitlines()
+    assert json.loads(line)["job_id"] == good
+    target = daemon.http.get(f"/jobs/{good}").json()["target"]
+    page.goto(f"{daemon.url}/#/jobs?target={target}&error_code=target_refused")
+    with page.expect_download() as got:
+        page.get_by_role("button", name="Export CSV").click()
+    assert len(got.value.path().read_text().splitlines()) == 2  # a head and one job
     page.goto(f"{daemon.url}/#/jobs?created_before=2001-01-01T00:00:00Z&endpoint=/api/generate")
     expect(page.get_by_text("No jobs match.")).to_be_visible()
     page.get_by_role("button", name=re.compile("Remove Submitted before")).click()
@@ -83,7 +99,7 @@ def test_views_are_saved_renamed_replaced_and_deleted(page: Page, fresh: Fresh) 
     expect(links).to_have_text(built_in)
     links.nth(0).click()
     expect(page.get_by_label("State", exact=True)).to_have_value("failed")
-    expect(page.get_by_label("Submitted", exact=True)).to_have_value("day")
+    expect(page.locator(".chip").nth(1)).to_have_text("Ended in the last 24 hours×")
     expect(links.nth(0)).to_have_attribute("aria-current", "true")
     expect(views.get_by_role("button")).to_have_count(0)
     page.goto(f"{daemon.url}/#/jobs?priority=low")

@@ -14,7 +14,7 @@ export class FilterForm {
   constructor(filters, { changed, search, known }) {
     Object.assign(this, { filters, changed, known });
     this.fields = Object.fromEntries(Object.entries(FIELDS).flatMap(([name, field]) => (field.unseen ? [] : [[name, this.field(name, field)]])));
-    this.offered = Object.fromEntries(["model", "caller", "error_code"].map((name) => [name, h("datalist", { id: `known-${name}` })]));
+    this.offered = Object.fromEntries(["model", "caller", "target", "error_code"].map((name) => [name, h("datalist", { id: `known-${name}` })]));
     const labels = (more) => Object.entries(this.fields).filter(([name]) => Boolean(FIELDS[name].more) === more).map(([name, field]) => h(`label.${name === "find" ? "find" : `by-${name}`}`, {}, FIELDS[name].label, field, this.offered[name]));
     this.more = h("details.more", { ontoggle: () => this.offer() }, h("summary", {}, "More"), h("div.filters", {}, labels(true)));
     this.chips = h("ul.chips", { "aria-label": "Chosen" });
@@ -24,11 +24,11 @@ export class FilterForm {
     this.show();
   }
 
-  field(name, { label, values, any = "any", hint = "any", time }) {
+  field(name, { label, values, any = "any", hint = "any", time, form }) {
     const take = () => (this.take(), this.changed());
     if (values) return h("select", { "aria-label": label, onchange: take }, h("option", { value: "" }, any), values.map(([value, said]) => h("option", { value }, said)));
     if (time) return h("input", { type: "datetime-local", onchange: take });
-    const input = h("input", { type: "search", placeholder: hint, autocomplete: "off", onsearch: () => input.value || take(), onchange: name === "find" ? null : take });
+    const input = h("input", { type: "search", placeholder: hint, pattern: form, title: form && hint, autocomplete: "off", onsearch: () => input.value || take(), onchange: name === "find" ? null : () => input.reportValidity() && take() });
     if (name !== "find") input.setAttribute("list", `known-${name}`);
     return input;
   }
@@ -71,6 +71,7 @@ export class FilterForm {
   async offer() {
     this.suggest("error_code", this.known("error_code"));
     this.suggest("caller", this.known("caller"));
+    get("/targets").then(({ targets }) => this.suggest("target", targets.map((one) => one.name)), () => {});
     const from = new Date(now() - MONTH).toISOString();
     const found = await get(`/usage?${new URLSearchParams({ step: "day", by: "caller", from })}`).catch(() => ({ rows: [] }));
     this.suggest("caller", [...this.known("caller"), ...found.rows.map((row) => row.by)]);

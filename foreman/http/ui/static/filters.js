@@ -16,18 +16,22 @@ const GROUPS = [
   ["failed,expired,cancelled", "ended badly"],
 ];
 const self = (names) => names.map((name) => [name, name]);
+const spans = Object.entries(SPANS).map(([name, span]) => [name, span.words]);
 
 /** Each filter by its name in the address, in the order of the form; those with `values` are chosen from, others written. */
 export const FIELDS = {
   state: { label: "State", values: [...self(STATES), ...GROUPS] },
   model: { label: "Model" },
-  within: { label: "Submitted", any: "at any time", values: Object.entries(SPANS).map(([name, span]) => [name, span.words]) },
+  within: { label: "Submitted", any: "at any time", values: spans },
   order: { label: "Order", any: "newest first", values: [["ended", "last ended first"]] },
   find: { label: "Job", hint: "id, part of it, or custom id" },
   priority: { label: "Priority", more: true, values: self(["high", "normal", "low"]) },
   caller: { label: "Caller", more: true },
   endpoint: { label: "Endpoint", more: true, values: self(ENDPOINTS) },
+  target: { label: "Target", more: true },
   error_code: { label: "Error code", more: true },
+  metadata: { label: "Metadata", more: true, hint: "NAME=VALUE", form: "[^=]+=.+" },
+  ended: { label: "Ended", more: true, any: "at any time", values: spans },
   created_after: { label: "Submitted after", more: true, time: true },
   created_before: { label: "Submitted before", more: true, time: true },
   batch_id: { label: "Batch", unseen: true }, // only a link sets it
@@ -58,8 +62,15 @@ export function words(name, value) {
 }
 
 /** What the API is asked for, without `find`, which is several searches, and `order`. */
-export function asked({ find, order, within, ...filters }) {
+export function asked({ find, order, within, ended, metadata, ...filters }) {
   if (order === "ended") filters.state ||= [...ENDED].join(","); // no others are listed then
-  if (within in SPANS) filters.created_after ||= new Date(now() - SPANS[within].length).toISOString();
+  if (within in SPANS) filters.created_after ||= ago(SPANS[within]);
+  if (ended in SPANS) filters.ended_after = ago(SPANS[ended]);
+  const [name, ...value] = metadata.split("=");
+  if (name) filters[`metadata.${name}`] = value.join("=");
   return Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
+}
+
+function ago({ length }) {
+  return new Date(now() - length).toISOString();
 }

@@ -1,3 +1,4 @@
+import { download } from "./download.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
 import { FilterForm } from "./filter_form.js";
 import { address, read } from "./filters.js";
@@ -20,11 +21,13 @@ export function list(main, { feed, query }) {
   const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
   const actions = many(filters, () => (listing.loaded ? listing.selected : null), () => alive && again());
+  const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((fault) => toast(fault.message, "bad"));
+  const exports = h("span.row", { role: "group", "aria-label": "Export" }, h("button.small", { onclick: () => save("csv") }, "Export CSV"), h("button.small", { onclick: () => save("ndjson") }, "Export NDJSON"));
   const body = h("div.rows", { role: "rowgroup" });
   const title = head(filters.order ? "Ended" : "Submitted");
   const view = h("div.window", { tabIndex: 0, "aria-label": "The jobs found", role: "region" }, h("div.table.jobs", { role: "table", "aria-label": "Jobs" }, title, body));
 
-  fill(main, h("div.row.titled", {}, h("h1", {}, "Jobs"), views.element), form.element, h("div.row.found", {}, h("p.muted", {}, total, heard()), actions.element), view);
+  fill(main, h("div.row.titled", {}, h("h1", {}, "Jobs"), views.element), form.element, h("div.row.found", {}, h("p.muted", {}, total, heard()), actions.element, exports), view);
 
   /** Take the filters into the address, and the jobs from the server. */
   async function choose() {

@@ -4,7 +4,7 @@ import { address, chosen, read } from "./filters.js";
 
 const KEY = "foreman-views";
 const BUILT_IN = [
-  { name: "Failed in the last 24 hours", query: "state=failed&within=day" },
+  { name: "Failed in the last 24 hours", query: "state=failed&ended=day" },
   { name: "Running", query: "state=loading,working" },
   { name: "Waiting", query: "state=queued" },
 ];
