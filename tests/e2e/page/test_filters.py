@@ -22,7 +22,7 @@ def rows(page: Page) -> Locator:
 
 
 def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fresh) -> None:
-    daemon = fresh(max_attempts=1)
+    daemon = fresh(max_attempts=1, full_text=True)
     bad = submit(daemon, "#status=400 why is  the sky blue", model="b", custom_id="bad", endpoint="/api/generate")
     body, headers = chat("#chunks=4 name three rivers", metadata={"team": "a=b"}), {"X-Foreman-Caller": "alice"}
     good = str(daemon.http.post("/jobs", json=body, headers=headers).json()["job_id"])
@@ -35,6 +35,10 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
     page.get_by_text("More", exact=True).click()
     expect(page.locator("#known-error_code option")).to_have_count(1)
     expect(page.locator("#known-caller option")).to_have_attribute("value", "alice")
+    page.get_by_label("Words", exact=True).fill("RIVER* three")
+    page.keyboard.press("Tab")
+    expect(rows(page).locator(".prompt")).to_have_text(["#chunks=4 name three rivers"])
+    page.get_by_role("button", name="Remove Words").click()
     for label, value, left in (("Caller", "alice", 1), ("Error code", "target_refused", 0)):
         page.get_by_label(label, exact=True).fill(value)
         page.keyboard.press("Tab")
@@ -79,7 +83,9 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
 def test_what_is_found_is_acted_on_and_nothing_else(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
     submit_many(daemon, [*(chat(custom_id=f"eval-{n}", not_before=LATER) for n in range(12)), chat(not_before=LATER)])
-    opened(page, daemon, "#/jobs?state=queued&find=eval-1")
+    opened(page, daemon, "#/jobs?q=rivers")
+    expect(page.locator("main")).to_contain_text("full_text")  # is off: the page says what to do
+    page.goto(f"{daemon.url}/#/jobs?state=queued&find=eval-1")
     expect(page.get_by_role("status").filter(has_text="jobs")).to_have_text("3 jobs")  # 1, 10 and 11
     page.get_by_role("button", name="Cancel these").click()
     dialog = page.get_by_role("dialog", name="Cancel 3 jobs?")

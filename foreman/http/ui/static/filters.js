@@ -25,6 +25,7 @@ export const FIELDS = {
   within: { label: "Submitted", any: "at any time", values: spans },
   order: { label: "Order", any: "newest first", values: [["ended", "last ended first"]] },
   find: { label: "Job", hint: "id, part of it, or custom id" },
+  q: { label: "Words", more: true, hint: "in prompts and answers; word* for its beginning" },
   priority: { label: "Priority", more: true, values: self(["high", "normal", "low"]) },
   caller: { label: "Caller", more: true },
   endpoint: { label: "Endpoint", more: true, values: self(ENDPOINTS) },
