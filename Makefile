@@ -16,7 +16,7 @@ SECONDS ?= 3600
 ONE_FILE := dist/foreman$(if $(filter 0,$(EMBEDDED)),-slim)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sdks demo run test check bench profile simulate coverage generate docs crash prove soak dist dist-check binary audit lock clean
+.PHONY: help setup sdks demo run test check bench profile simulate coverage generate pictures docs crash prove soak dist dist-check binary audit lock clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ coverage: $(READY) ## Run the tests and list the lines and branches that none of
 
 generate: $(READY) ## Write the generated files anew: the client without an event loop, the references
 	@$(BIN)/python -m scripts.generate
+
+pictures: $(READY) ## Take the pictures of docs/ anew, of the page and the terminal (needs a Chromium)
+	@$(BIN)/python -m tests.pictures
 
 docs: $(READY) ## Build the documentation into site/; fail on a broken link or an outdated reference
 	@$(BIN)/python -m scripts.generate --check

@@ -38,8 +38,8 @@ class Terminal:
         self._set_size(columns, lines)
         self.modes = self._modes()
         self.written = b""
-        self._screen = pyte.Screen(columns, lines)
-        self._stream = pyte.ByteStream(self._screen)
+        self.screen = pyte.Screen(columns, lines)
+        self._stream = pyte.ByteStream(self.screen)
         self.process = subprocess.Popen(
             [sys.executable, "-c", AS_A_LOGIN, sys.executable, "-m", "foreman", *words],
             cwd=ROOT,
@@ -63,25 +63,25 @@ class Terminal:
 
     def resize(self, columns: int, lines: int) -> None:
         """Change its size, as a window does that is drawn larger."""
-        self._screen.resize(lines, columns)
+        self.screen.resize(lines, columns)
         self._set_size(columns, lines)
         os.kill(self.process.pid, signal.SIGWINCH)
 
     def shows(self, wanted: Callable[[list[str]], Any]) -> list[str]:
         """Its lines, once they are what is wanted."""
         deadline = time.monotonic() + RETRY_FOR
-        while not wanted(self._screen.display):
-            assert time.monotonic() < deadline, "\n".join(["is not shown:", *self._screen.display])
-            self._read(0.1)
-        return list(self._screen.display)
+        while not wanted(self.screen.display):
+            assert time.monotonic() < deadline, "\n".join(["is not shown:", *self.screen.display])
+            self.read(0.1)
+        return list(self.screen.display)
 
     def ends(self) -> int:
         """Its exit code, once it has ended by itself."""
         deadline = time.monotonic() + RETRY_FOR
         while self.process.poll() is None:
             assert time.monotonic() < deadline, "does not end"
-            self._read(0.05)
-        self._read(0)
+            self.read(0.05)
+        self.read(0)
         return self.process.returncode
 
     @property
@@ -95,7 +95,8 @@ class Terminal:
         """Whether its modes are what they were."""
         return self._modes() == self.modes
 
-    def _read(self, retry_for: float) -> None:
+    def read(self, retry_for: float) -> None:
+        """Take what the program writes, and wait so many seconds for the first of it."""
         while select.select([self._ours], [], [], retry_for)[0]:
             data = os.read(self._ours, 65536)
             self.written += data
