@@ -9,7 +9,8 @@ from typing import TypeVar
 import msgspec
 
 from foreman.client.batch_input import BatchInput
-from foreman.client.requests import Ask, fit, quoted
+from foreman.client.quoting import fit, quoted
+from foreman.client.requests import Ask
 from foreman.client.writing import encode, text
 from foreman.domain.views import Batched, BatchPage
 

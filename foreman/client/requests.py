@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Generic, Protocol, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 import msgspec
 
 from foreman import __version__
 from foreman.client.errors import (
     AnswerTooLarge,
-    ArgumentInvalid,
     Busy,
     ClientError,
     ConnectFailed,
@@ -25,9 +24,10 @@ from foreman.client.errors import (
     Refused,
     Unauthorized,
 )
+from foreman.client.quoting import fit, query, quoted
 from foreman.client.reading import TooMuch, decode
 from foreman.client.types import Job, Line, Page, Submitted
-from foreman.client.writing import encode, text
+from foreman.client.writing import encode
 from foreman.domain.views import (
     Accepted,
     Deliveries,
@@ -326,33 +326,6 @@ class _ErrorBody(msgspec.Struct):
 
 def _job_path(job_id: str) -> str:
     return f"/jobs/{quoted(job_id)}"
-
-
-def quoted(name: str) -> str:
-    """Return the name quoted as one path segment."""
-    return quote(text(name), safe="")
-
-
-def fit(value: str, what: str) -> str:
-    """Return the value of a request header. Raise ArgumentInvalid for other characters than visible ASCII."""
-    if not value.isascii() or not value.isprintable():
-        raise ArgumentInvalid(f"{what} cannot be sent", "use visible ASCII characters only")
-    return value
-
-
-def query(wanted: Mapping[str, Any]) -> dict[str, str]:
-    """Return query parameters as text, without those that are None; those of a mapping as NAME.KEY."""
-    found = dict[str, str]()
-    for name, value in wanted.items():
-        if isinstance(value, Mapping):
-            found |= {f"{name}.{text(key)}": text(str(inner)) for key, inner in value.items()}
-        elif value is not None:
-            found[name] = _shown(value)
-    return found
-
-
-def _shown(value: str | int | datetime) -> str:
-    return value.isoformat() if isinstance(value, datetime) else text(str(value))
 
 
 def _seconds(text: str) -> float:

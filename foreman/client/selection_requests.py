@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
-from foreman.client.requests import Ask, query
+from foreman.client.quoting import query
+from foreman.client.requests import Ask
 from foreman.domain.views import Acted, CancelledMany
 
 Verb: TypeAlias = Literal["cancel", "retry", "delete"]  # of an action on all selected jobs

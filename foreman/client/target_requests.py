@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from foreman.client.requests import Ask, quoted
+from foreman.client.quoting import quoted
+from foreman.client.requests import Ask
 from foreman.client.writing import encode
 from foreman.domain.views import Nodes, Target, TargetLog, Targets
 

@@ -26,6 +26,7 @@ from foreman.cli.script_output import print_ids, print_json
 from foreman.cli.watch import show as show_watch
 from foreman.cli.watch.screen import Look
 from foreman.client import Client, Event, Job, Page, requests
+from foreman.client.quoting import query
 from foreman.client.reading import decode
 
 LONGEST_PAGE = 500  # jobs in one page of the API
@@ -135,7 +136,7 @@ def _watch(client: Client, wanted: Mapping[str, object]) -> None:
     """Show the list until the person leaves. Raise UsageError without a terminal."""
     if not sys.stdout.isatty():
         raise click.UsageError("--watch needs a terminal; 'foreman watch' prints events to a pipe")
-    given = requests.query(wanted)
+    given = query(wanted)
     look = Look("jobs", given.pop("state", ""), given.pop("batch_id", ""), filters=tuple(given.items()))
     with client, suppress(KeyboardInterrupt):
         show_watch(client, look)
