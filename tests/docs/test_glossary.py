@@ -22,13 +22,13 @@ PLAIN = frozenset(
         """
         a acceptable access addr address after again all allow allowed alone am among an and another api are as
         ask at away
-        back backup be before begins behind body box breaks broken
+        back backup be before begins behind body box breaks broken by
         caddy cannot celery cert chain change chat check clear client clock close closed cloud codes completion
         concurrency config connections containers content copy counting crashed cut
         data database decisions demo description dir disconnects disk do docker docs
         each embedded encoding ended env evened exceeded exit explanation
-        failed fails fast field file finding first folder follow follows for foreman format found friends from
-        full further
+        failed fails fast field file find finding first folder follow follows for foreman format found friends
+        from full further
         get give go goes gone growing
         happens has have header headers here history hold host hosts how
         i id idle illegal in inline inputs insecure internal interrupted interval invalid is it
@@ -41,13 +41,13 @@ PLAIN = frozenset(
         oddities of office ollama on once one open openai opens or order other others out over
         packages per port post previous private process program programs promises prompts proof ps pull
         query
-        range reaches read receive reference refused rejected release requested required restart retention reverse rm
-        routes run
-        s same satisfiable script secret secrets see send serve served server servers service set setting
+        range reaches read receive reference refused rejected release requested required restart retention
+        reverse rm routes run
+        s said same satisfiable script secret secrets see send serve served server servers service set setting
         settings shape share show shutdown signs slow something start starting starves stop stopping streaming
         submit swap systemd
-        terminal that the things this through timeout timeouts tls to told tonight too tree tried try twice two
-        type
+        table terminal that the them things this through timeout timeouts tls to told tonight too tree tried try
+        twice two type
         unauthorized unavailable unknown unreadable unusable up upgrading url use
         vllm
         wait waiting warm was watch watching way what when where which who whoami with without work wrong

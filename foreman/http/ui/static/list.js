@@ -59,7 +59,6 @@ export function list(main, { feed, query }) {
       }
       return false;
     }
-    actions.show();
     draw();
     return true;
   }
@@ -108,6 +107,7 @@ export function list(main, { feed, query }) {
         one.element.setAttribute("aria-rowindex", place + 2);
       },
     });
+    actions.show(ids.length > 0);
     say(total, ids.length ? words(ids.length, next) : nothing());
     body.role = ids.length ? "rowgroup" : "none";
     if (next && last === ids.length) more();

@@ -21,9 +21,9 @@ export function many(filters, selected, changed) {
   const buttons = Object.keys(ACTIONS).map((name) => h("button.small", { onclick: () => act(name) }, `${ACTIONS[name].verb} these`));
   const bar = h("span.row", { role: "group", "aria-label": "All jobs found" }, buttons);
 
-  /** Show the buttons where a filter is set: without one they would be about all jobs there are. */
-  function show() {
-    bar.hidden = !Object.keys(selected() ?? {}).length;
+  /** Show the buttons where a filter is set and has found `any`: without one they would be about all jobs there are. */
+  function show(any = false) {
+    bar.hidden = !any || !Object.keys(selected() ?? {}).length;
   }
 
   async function act(name) {
