@@ -34,7 +34,8 @@ def filters(word: str) -> Callable[[F], F]:
             "--search",
             "q",
             metavar="WORDS",
-            help=f"{word} jobs with all these words in the request or the answer; WORD* stands for all that begin so. Needs the setting full_text.",
+            help=f"{word} jobs with all these words in the request or the answer; WORD* stands for all that begin so. "
+            "Needs the setting full_text.",
         ),
         click.option("--error-code", metavar="CODE", help=f"{word} jobs whose latest error has this code."),
         click.option("--batch", "batch_id", metavar="ID", help=f"{word} lines of this batch."),

@@ -25,7 +25,7 @@ export class FilterForm {
   }
 
   field(name, { label, values, any = "any", hint = "any", time, form }) {
-    const take = () => (this.take(), this.changed());
+    const take = () => this.take() && this.changed();
     if (values) return h("select", { "aria-label": label, onchange: take }, h("option", { value: "" }, any), values.map(([value, said]) => h("option", { value }, said)));
     if (time) return h("input", { type: "datetime-local", onchange: take });
     const input = h("input", { type: "search", placeholder: hint, pattern: form, title: form && hint, autocomplete: "off", onsearch: () => input.value || take(), onchange: name === "find" ? null : () => input.reportValidity() && take() });
@@ -33,9 +33,11 @@ export class FilterForm {
     return input;
   }
 
-  /** Take what the fields say into the filters. */
+  /** Take what the fields say into the filters; return whether that is new. */
   take() {
+    const before = JSON.stringify(this.filters);
     for (const [name, field] of Object.entries(this.fields)) this.filters[name] = FIELDS[name].time ? (field.value && new Date(field.value).toISOString()) : field.value.trim();
+    return JSON.stringify(this.filters) !== before;
   }
 
   /** Show the filters in the fields, and as chips. */
