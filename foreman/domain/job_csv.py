@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
 import msgspec
@@ -17,6 +18,7 @@ COLUMNS = (
     *("prompt_excerpt", "prompt_tokens", "cached_tokens", "answer_tokens", "first_token_seconds"),
     *("tokens_per_second", "error_code", "error", "not_before", "expires_at"),
 )
+_INNER = re.compile(r"([;\t]\s*)(?=[=+\-@])")  # where a cell begins for a spreadsheet with another separator
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")  # what makes spreadsheets compute a cell, or skip to what does
 
 
@@ -60,6 +62,7 @@ def _cell(value: object) -> object:
     if not isinstance(value, str):
         return value
     text = value.replace("\r\n", "\n")  # which ends a line
+    text = _INNER.sub(r"\1'", text)
     return f"'{text}" if text.startswith(_FORMULA) else text
 
 

@@ -49,6 +49,14 @@ def test_no_cell_is_a_formula(sign: str) -> None:
     assert row["prompt_excerpt"] == f'a"{sign}'
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"), [("x;=1+1", "x;'=1+1"), ("; @a", "; '@a"), ("x\t=1", "x\t'=1"), ("a;b", "a;b")]
+)
+def test_no_cell_is_a_formula_where_another_sign_separates_them(text: str, shown: str) -> None:
+    [row] = read(replace(JOB, error=text))
+    assert row["error"] == shown
+
+
 def test_a_line_ends_only_where_a_job_does() -> None:
     [row, other] = read(replace(JOB, error='one\r\ntwo "three",\nfour'), JOB)
     assert (row["error"], other["job_id"]) == ('one\ntwo "three",\nfour', "1")

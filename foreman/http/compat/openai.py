@@ -27,8 +27,6 @@ KINDS = {
     401: "authentication_error",
     403: "permission_error",
     404: "not_found_error",
-    413: "invalid_request_error",
-    422: "invalid_request_error",
     429: "rate_limit_error",
 }
 
@@ -54,7 +52,8 @@ class OpenAIDialect:
         message = f"model '{error.model}' not found" if isinstance(error, ModelNotFound) else str(error)
         if isinstance(error, (InvalidJson, BodyUnreadable, BodyTooLarge)) and error.hint:
             message = f"{message}: {error.hint}"
-        kind = KINDS.get(errors.status_of(error), "server_error")
+        status = errors.status_of(error)
+        kind = KINDS.get(status, "invalid_request_error" if status < 500 else "server_error")
         param = getattr(error, "field", "model" if isinstance(error, ModelNotFound) else None)
         return views.ErrorDetail(message, kind, param, error.code)
 

@@ -74,6 +74,8 @@ def _times(word: str, now: float) -> tuple[int, int]:
     step = STEPS[word]
     kept = kept_since(step, now, context().settings.usage_history)
     asked_from, asked_to = (instant(name, request.args.get(name)) for name in ("from", "to"))
+    if asked_to is not None and asked_to < kept:
+        raise FieldInvalid("to", request.args["to"], f"must be {rfc3339(kept)} or later, the oldest kept")
     last = int(now // step + 1) * step
     end = last if asked_to is None else min(last, -int(-asked_to // step) * step)
     begin = end - DEFAULT_STEPS[word] * step if asked_from is None else int(asked_from // step) * step

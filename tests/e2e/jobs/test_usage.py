@@ -178,6 +178,7 @@ def test_a_refused_submission_is_not_counted(daemon: Daemon) -> None:
         ("from=yesterday", "RFC 3339"),
         ("from=2090-01-01T00:00:00Z", "must be before"),
         ("to=2001-01-01T00:00:00Z&from=2001-01-02T00:00:00Z", "oldest kept"),
+        ("to=0001-01-01T00:00:00Z", "oldest kept"),
         ("step=minute&from={two days ago}", "or later, the oldest kept, or use step=hour"),
         ("step=hour&from={100 days ago}", "at most 1500 steps"),
         ("step=day&from=2020-01-01T00:00:00Z", "or later, the oldest kept"),

@@ -83,6 +83,14 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
 def test_what_is_found_is_acted_on_and_nothing_else(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
     submit_many(daemon, [*(chat(custom_id=f"eval-{n}", not_before=LATER) for n in range(12)), chat(not_before=LATER)])
+    for odd in ("metadata=x", "within=2h", "ended=bogus"):  # a filter is refused, not left out
+        opened(page, daemon, f"#/jobs?state=queued&{odd}")
+        expect(page.locator("main")).to_contain_text("must be")
+        expect(page.get_by_role("button", name="Cancel these")).to_be_hidden()
+    opened(page, daemon, "#/jobs?state=queued&metadata=run=")
+    expect(page.get_by_text("No jobs match.")).to_be_visible()
+    page.goto(f"{daemon.url}/#/jobs/%")
+    expect(page.get_by_role("heading", name="No such job")).to_be_visible()
     opened(page, daemon, "#/jobs?q=rivers")
     expect(page.locator("main")).to_contain_text("full_text")  # is off: the page says what to do
     page.goto(f"{daemon.url}/#/jobs?state=queued&find=eval-1")

@@ -39,20 +39,29 @@ link.addEventListener("change", () => {
   notice.hidden = !words;
 });
 
+/** The parts of a path; what is not encoded as addresses are is taken as it stands. */
+function parts(path) {
+  try {
+    return path.split("/").map(decodeURIComponent);
+  } catch {
+    return path.split("/");
+  }
+}
+
 function route() {
   const [path, asked = ""] = location.hash.slice(1).split("?");
-  const [, view = "", id, other] = path.split("/");
+  const [, view = "", id, other] = parts(path);
   leave();
   document.title = "Foreman";
-  if (view === "jobs" && id) leave = job(main, { feed, link, id: decodeURIComponent(id) });
-  else if (view === "compare" && id) leave = compare(main, { feed, link, ids: [id, other].filter(Boolean).map(decodeURIComponent) });
+  if (view === "jobs" && id) leave = job(main, { feed, link, id });
+  else if (view === "compare" && id) leave = compare(main, { feed, link, ids: [id, other].filter(Boolean) });
   else if (view === "jobs") leave = list(main, { feed, query: new URLSearchParams(asked) });
-  else if (view === "batches" && id) leave = batch(main, { feed, link, id: decodeURIComponent(id) });
+  else if (view === "batches" && id) leave = batch(main, { feed, link, id });
   else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "new") leave = submit(main, { query: new URLSearchParams(asked) });
   else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
   else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
-  else if (view === "playground") leave = playground(main, { feed, link, id: id && decodeURIComponent(id), query: new URLSearchParams(asked) });
+  else if (view === "playground") leave = playground(main, { feed, link, id, query: new URLSearchParams(asked) });
   else if (view === "settings") leave = settings(main, { query: new URLSearchParams(asked) });
   else if (view === "targets") leave = targets(main, { feed, link });
   else leave = now(main, { feed, link });

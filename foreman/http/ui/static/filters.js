@@ -31,7 +31,7 @@ export const FIELDS = {
   endpoint: { label: "Endpoint", more: true, values: self(ENDPOINTS) },
   target: { label: "Target", more: true },
   error_code: { label: "Error code", more: true },
-  metadata: { label: "Metadata", more: true, hint: "NAME=VALUE", form: "[^=]+=.+" },
+  metadata: { label: "Metadata", more: true, hint: "NAME=VALUE", form: "[^=]+=.*" },
   ended: { label: "Ended", more: true, any: "at any time", values: spans },
   created_after: { label: "Submitted after", more: true, time: true },
   created_before: { label: "Submitted before", more: true, time: true },
@@ -62,14 +62,18 @@ export function words(name, value) {
   return values.find(([one]) => one === value)?.[1] ?? value;
 }
 
-/** What the API is asked for, without `find`, which is several searches, and `order`. */
+/**
+ * What the API is asked for, without `find`, which is several searches, and `order`. What is not understood here is passed
+ * on, and refused there: a filter that is left out would select more than the page says.
+ */
 export function asked({ find, order, within, ended, metadata, ...filters }) {
   if (order === "ended") filters.state ||= [...ENDED].join(","); // no others are listed then
-  if (within in SPANS) filters.created_after ||= ago(SPANS[within]);
-  if (ended in SPANS) filters.ended_after = ago(SPANS[ended]);
-  const [name, ...value] = metadata.split("=");
-  if (name) filters[`metadata.${name}`] = value.join("=");
-  return Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
+  if (within) filters.created_after ||= within in SPANS ? ago(SPANS[within]) : within;
+  if (ended) filters.ended_after = ended in SPANS ? ago(SPANS[ended]) : ended;
+  const set = Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
+  if (!metadata) return set;
+  const [, name, value] = metadata.match(/^([^=]+)=(.*)$/s) ?? [];
+  return { ...set, ...(name ? { [`metadata.${name}`]: value } : { metadata }) };
 }
 
 function ago({ length }) {

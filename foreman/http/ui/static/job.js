@@ -43,7 +43,7 @@ export function job(main, { feed, link, id }) {
       const [found, events, log] = await Promise.all([get(path), pages(path, "events"), pages(path, "deliveries")]);
       if (alive) show(found, events, log);
     } catch (problem) {
-      if (problem.status !== 404) throw problem;
+      if (![404, 405, 422].includes(problem.status)) throw problem; // 405 and 422: this is no id
       stop();
       fill(main, h("h1", {}, "No such job"), h("p.long", {}, `There is no job ${id}; it may have been removed. `, h("a", { href: "#/jobs" }, "All jobs")));
     }
