@@ -138,7 +138,7 @@ export class Listing {
 }
 
 function read(query) {
-  return get(`/jobs?${new URLSearchParams(Object.entries(query).filter(([, value]) => value))}`);
+  return get(`/jobs?${new URLSearchParams(Object.entries(query).filter(([name, value]) => value || name.startsWith("metadata.")))}`);
 }
 
 function follow(job, change) {
