@@ -91,4 +91,5 @@ def test_what_cannot_be_exported_is_refused(api: Api, query: str) -> None:
 def test_other_methods(api: Api) -> None:
     head = api.http.head("/jobs/export?format=csv")
     assert (head.status_code, head.content, "Content-Disposition" in head.headers) == (200, b"", True)
+    assert "Content-Length" not in head.headers
     assert api.http.post("/jobs/export?format=csv").status_code == 405

@@ -65,6 +65,8 @@ async def export() -> Response:
     response = Response(body, content_type=form.content_type)
     keep_as(_file_name(context().clock(), name), response)
     response.timeout = None
+    if request.method == "HEAD":
+        del response.headers["Content-Length"]  # of no body; that of GET is not known
     return response
 
 
