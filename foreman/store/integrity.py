@@ -19,6 +19,7 @@ from foreman.store.sql.rows import text
 from foreman.store.sqlite import search
 from foreman.store.sqlite.migrate import steps
 from foreman.store.sqlite.reads import NEWEST, PRUNED, SqliteReader
+from foreman.store.sqlite.search_check import index_problems, page_problems
 
 FIRST_WITH_BLOBS = 14  # schema
 SMALL = 64 * 2**20  # bytes that can be read in a moment
@@ -75,7 +76,7 @@ def check(database: Path) -> Report:
     try:
         with _reading(database) as db:
             schema = int(db.execute("PRAGMA user_version").fetchone()[0])
-            problems = [str(row[0]) for row in db.execute(f"PRAGMA integrity_check({SOME})") if row[0] != "ok"]
+            problems = page_problems(db, f"integrity_check({SOME})")
             jobs: dict[str, int] = {}
             events = 0
             if 0 < schema <= newest:
@@ -84,7 +85,7 @@ def check(database: Path) -> Report:
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
                 problems += _orphans(db)
                 if schema == newest:  # older schemas have other columns
-                    problems += _contradictions(db) + _unreadable(db)
+                    problems += _contradictions(db) + _unreadable(db) + index_problems(db)
                     problems += blob_problems(db.execute, BlobFolder(database.parent / BLOBS), in_use=_in_use(database))
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")
@@ -115,8 +116,8 @@ def quick_check(database: Path) -> str | None:
             if schema > newest:
                 return f"its schema {schema} is newer than this foreman, which knows {newest}"
             if database.stat().st_size <= SMALL:
-                found = str(db.execute("PRAGMA quick_check(1)").fetchone()[0])
-                return None if found == "ok" else f"it is damaged: {found}"
+                found = page_problems(db, f"quick_check({SOME})")
+                return f"it is damaged: {found[0]}" if found else None
     except sqlite3.Error as error:
         raise StoreRefused(f"it cannot be read: {error}") from error
     return None

@@ -66,8 +66,9 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
 
     Each row is read as the program reads it. Inconsistencies are damaged pages, jobs without a payload or an answer,
     rows whose job or event is missing, files and large artifacts whose bytes are missing or damaged, bytes that nothing
-    has, states that the event log contradicts, wrong counts, and jobs that cannot be
-    read, with what to do about them. With --data-dir it is the file there, else where the settings keep the jobs.
+    has, states that the event log contradicts, wrong counts, an index of words that is damaged (in a file; one of more
+    than 64 MiB may only be opened), and jobs that cannot be read, with what to do about them. With --data-dir it is
+    the file there, else where the settings keep the jobs.
     """
     settings = _settings(data_dir, config)
     if not data_dir and settings.node:
@@ -82,7 +83,9 @@ def check(ctx: click.Context, data_dir: Path | None, config: Path | None, as_jso
         for problem in report.problems:
             click.echo(f"problem: {problem}")
         if report.problems:
-            click.echo("foreman: the database is damaged; stop Foreman and restore a backup", err=True)
+            click.echo(
+                "foreman: the database is damaged; do as a problem says, or stop Foreman and restore a backup", err=True
+            )
         else:
             click.echo("no problems")
     ctx.exit(FAILED if report.problems else 0)

@@ -16,8 +16,17 @@ DROPPED_AT_ONCE = 500  # rows
 
 # No positions of words and no sizes: half of the space. The words come separated by spaces, so that it need not know
 # what a word is.
-_MAKE = """CREATE VIRTUAL TABLE search USING fts5(request, answer, detail = none, columnsize = 0, tokenize = 'ascii')"""
-_ROWS = ("search_data", "search_content", "search_idx", "texts")  # those of the index, without its settings
+MAKE = """CREATE VIRTUAL TABLE search USING fts5(request, answer, detail = none, columnsize = 0, tokenize = 'ascii')"""
+_STRUCTURE = 10  # the row of search_data without which FTS5 cannot open the table, not even to drop it
+_EMPTY = bytes(7)  # the structure of an index without words
+
+# The tables whose rows are dropped, with their keys.
+_DROPPED = {
+    "search_data": ("id", f"WHERE id > {_STRUCTURE}"),
+    "search_content": ("id", ""),
+    "search_idx": ("segid, term", ""),
+    "texts": ("number", ""),
+}
 
 
 def _query(words: Sequence[str]) -> str:
@@ -56,19 +65,17 @@ class SqliteSearchWrites(SearchWrites, SqliteSearchReads):
         self._sql.run("INSERT OR REPLACE INTO notes (name, value) VALUES (?, ?)", (STATE, state))
 
     def _make_index(self) -> None:
-        self._sql.run(_MAKE)
+        self._sql.run(MAKE)
 
     def _drop_index(self) -> bool:
         # Row by row: to drop a large table would hold the writer for seconds.
-        for table in _ROWS:
-            rows = f"SELECT rowid FROM {table} LIMIT {DROPPED_AT_ONCE}"
-            key = "rowid"
-            if table == "search_idx":  # it has no rowid
-                key = "(segid, term)"
-                rows = f"SELECT segid, term FROM search_idx LIMIT {DROPPED_AT_ONCE}"
+        for table, (key, those) in _DROPPED.items():
+            rows = f"SELECT {key} FROM {table} {those} LIMIT {DROPPED_AT_ONCE}"
             if self._sql.rows(rows):
-                self._sql.run(f"DELETE FROM {table} WHERE {key} IN ({rows})")
+                self._sql.run(f"DELETE FROM {table} WHERE ({key}) IN ({rows})")
                 return True
+        # A damaged index, or one without its structure, is opened as an empty one.
+        self._sql.run("INSERT OR REPLACE INTO search_data (id, block) VALUES (?, ?)", (_STRUCTURE, _EMPTY))
         self._sql.run("DROP TABLE search")
         return False
 
