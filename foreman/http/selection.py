@@ -46,7 +46,8 @@ MOST_VALUE = 1024  # characters of one of their values
 
 def read_selection() -> Selection:
     """Return the filters of the query. Raise FieldInvalid for a bad value."""
-    asked: dict[str, Any] = {name: request.args[name] for name in FILTERS if name in request.args}
+    named = [name for name in FILTERS if not name.startswith(METADATA)]  # metadata may be empty, also one called NAME
+    asked: dict[str, Any] = {name: request.args[name] for name in named if name in request.args}
     for name, value in asked.items():
         if not value or len(value) > LONGEST or "\0" in value:
             raise FieldInvalid(name, value, f"must be 1 to {LONGEST} characters without NUL")

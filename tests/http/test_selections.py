@@ -153,3 +153,13 @@ def test_others_cancels_are_not_taken_back(fresh: Fresh) -> None:
         "2099-01-01"
     )
     assert api.http.post(f"/jobs/{job_id}/uncancel", headers=headers).json()["code"] == "illegal_step"
+
+
+def test_jobs_are_found_by_empty_metadata_of_any_name(fresh: Fresh) -> None:
+    api = fresh()
+    for name in ("NAME", "name"):
+        some(api, 1, metadata={name: ""})
+        some(api, 1, metadata={name: "x"})
+        found = api.http.get("/jobs", params={f"metadata.{name}": ""})
+        assert found.status_code == 200, found.text
+        assert [job["metadata"] for job in found.json()["jobs"]] == [{name: ""}]
