@@ -81,16 +81,16 @@ def without_secrets(value: Any) -> Any:
             fields = value.model_dump()
             for name in ("command", "stop_command"):
                 fields[name] = hidden_words(fields[name])
-            own = {name: without_secrets(fields[name]) for name in ("set", "macros")}
-            return fields | own | {"env": dict.fromkeys(fields["env"], HIDDEN)}
+            fields |= {name: hidden_text(text) for name in ("model", "ready") if (text := fields[name])}
+            hidden = {name: dict.fromkeys(fields[name], HIDDEN) for name in ("env", "macros")}
+            return fields | hidden | {"set": hidden_value("", fields["set"])}
         case CostSettings() | QuotaSettings():
             return value.model_dump(exclude_none=True)
-        case dict():
-            return {name: hidden_value(name, without_secrets(one)) for name, one in value.items()}
+        case dict():  # beside tables there are macros, and the use of one may be that of a secret
+            tables = (CostSettings, QuotaSettings)
+            return {name: without_secrets(one) if isinstance(one, tables) else HIDDEN for name, one in value.items()}
         case TargetSettings():
             return {name: without_secrets(one) for name, one in value}
-        case list() if all(isinstance(item, str) for item in value):
-            return hidden_words(value)
         case tuple() | list():
             return [without_secrets(item) for item in value]
         case Path():
