@@ -93,7 +93,10 @@ def test_the_queue_tells_who_waits_and_who_runs(fresh: Fresh) -> None:
     api.submit("x", not_before="2090-01-01T00:00:00Z")
     queue = api.http.get("/queue").json()
     assert (queue["queued"], queue["slots"], queue["paused"], queue["degraded"]) == (4, 1, False, False)
-    assert (queue["scheduled"], queue["defaults"]) == (1, {"max_attempts": 3, "timeout": 3600})
+    assert (queue["scheduled"], queue["defaults"]) == (
+        1,
+        {"max_attempts": 3, "timeout": 3600, "max_body": 64 * 2**20},
+    )
     assert queue["by_model"] == {"a": {"high": 0, "normal": 2, "low": 0}, "b": {"high": 1, "normal": 1, "low": 0}}
     [one] = queue["running"]
     assert (one["job_id"], one["model"], one["state"], one["attempt"]) == (running, "a", "working", 1)
