@@ -53,12 +53,12 @@ def test_every_verb_that_takes_a_job_takes_its_short_name(
 ) -> None:
     short, whole = name(job), job.job_id
     assert f"job         {whole}\n" in here("show", short).stdout
-    assert msgspec.json.decode(here("logs", "--json", short).stdout)["events"][0]["job_id"] == whole
+    assert msgspec.json.decode(here("history", "--json", short).stdout)["events"][0]["job_id"] == whole
     assert msgspec.json.decode(here("jobs", "--json", "--after", short).stdout)["jobs"] == older(app, whole)
     (delivery,) = here("deliveries", "--quiet", short).stdout.split()
     assert here("redeliver", short, delivery).stdout == f"delivery {delivery} is due again\n"
     assert here("cancel", short).stdout == f"{whole}  cancelled\n"
-    assert app.run("logs", "--follow", "--quiet", short).returncode == 1
+    assert app.run("history", "--follow", "--quiet", short).returncode == 1
     assert here("retry", "--quiet", short).stdout == f"{whole}\n"
     with app.client() as client:
         client.wait(whole)
@@ -80,7 +80,19 @@ def test_no_verb_that_takes_a_job_is_left_out() -> None:
         for verb, command in commands.items()
         if command and any(param.name in ("job_id", "job_ids", "after") for param in command.params)
     }
-    assert taking == {"show", "logs", "jobs", "deliveries", "redeliver", "cancel", "uncancel", "retry", "rm"}
+    assert taking == {
+        "show",
+        "logs",
+        "history",
+        "open",
+        "jobs",
+        "deliveries",
+        "redeliver",
+        "cancel",
+        "uncancel",
+        "retry",
+        "rm",
+    }
 
 
 @pytest.mark.parametrize("verb", ["show", "logs", "cancel", "rm"])

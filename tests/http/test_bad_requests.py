@@ -36,8 +36,8 @@ RANGES = ["bytes=", "bytes=x", "bytes=5-2", "bytes=-", "bytes=99999999-", "bytes
 IGNORED = ["lines=1-2", "5-9", "bytes=1-2,4-5", "bytes=\u00e9,", ""]  # RFC 9110, 14.2
 
 FILTERS = (
-    "id, custom_id, state, model, priority, endpoint, error_code, batch_id, caller, created_after, created_before, "
-    "q, order, limit, after"
+    "id, custom_id, state, model, priority, endpoint, error_code, batch_id, target, caller, metadata.NAME, "
+    "created_after, created_before, ended_after, q, order, limit, after"
 )
 NEXT = "must be the `next` of the previous page, in the same order"
 STATES = "queued, loading, working, done, failed, cancelled, expired"

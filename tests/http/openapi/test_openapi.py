@@ -79,6 +79,7 @@ RELATIVE = (
     "steps ago",
     "must have at least one of",
     "q: must have",
+    "of an answer of POST /jobs/cancel",
 )
 
 
