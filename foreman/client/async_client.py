@@ -8,7 +8,7 @@ from datetime import datetime
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar, Unpack
 
-from foreman.client import operations, requests, splitting, target_requests, typed
+from foreman.client import following, operations, requests, splitting, target_requests, typed
 from foreman.client.arguments import checks_arguments
 from foreman.client.async_batches import AsyncBatches
 from foreman.client.async_many import AsyncMany
@@ -166,7 +166,7 @@ class AsyncClient(AsyncBatches, AsyncMany, AsyncSelections, AsyncService):
         longer kept.
         """
         filters = {"job_id": job_id, "model": model, "state": state}
-        return self._connection.iterate(operations.feed(self.url, after, filters, retry_for))
+        return self._connection.iterate(following.feed(self.url, after, filters, retry_for))
 
     async def job(self, job_id: str) -> Job:
         """Return the job as it is now."""

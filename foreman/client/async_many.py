@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from typing import Any, Literal, Unpack
 
-from foreman.client import many_operations, operations, requests
+from foreman.client import following, many_operations, operations, requests
 from foreman.client.arguments import checks_arguments
 from foreman.client.filters import Filters
 from foreman.client.reconnect import RETRY_FOR
@@ -26,7 +26,7 @@ class AsyncMany:
 
         After a broken connection, reconnect for up to `retry_for` seconds. Raise NotFound for a job that is not there.
         """
-        return self._connection.iterate(many_operations.as_completed(self.url, job_ids, retry_for))
+        return self._connection.iterate(following.as_completed(self.url, job_ids, retry_for))
 
     def each_job(
         self, *, order: Literal["newest", "ended"] | None = None, **filters: Unpack[Filters]

@@ -12,11 +12,12 @@ from foreman.domain.views import Event
 class FeedParser:
     """Parser of the feed over successive connections: bytes in, events out, each once and in order.
 
-    `after` is the `seq` to resume from, None until it is known.
+    `after` is the `seq` to resume from, None until it is known; `greeted` counts the connections that have begun.
     """
 
     def __init__(self, after: int | None) -> None:
         self.after = after
+        self.greeted = 0
         self._values = Values("text/event-stream")
 
     def begin(self) -> None:
@@ -34,8 +35,10 @@ class FeedParser:
 
     def _read(self, value: bytes) -> Event | None:
         kind = decode(value, _Message)
-        if kind.type == "hello" and self.after is None:
-            self.after = kind.seq  # no event was returned yet: all that follow come after this one
+        if kind.type == "hello":
+            self.greeted += 1
+            if self.after is None:
+                self.after = kind.seq  # no event was returned yet: all that follow come after this one
         if kind.type != "state":
             return None
         event = decode(value, Event)

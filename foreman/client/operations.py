@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
@@ -28,7 +28,6 @@ from foreman.client.errors import (
     NotFound,
     Refused,
 )
-from foreman.client.feed_parser import FeedParser
 from foreman.client.limits import Allowance
 from foreman.client.output_parser import Chunk, OutputParser, StartsOver
 from foreman.client.reading import TooMuch
@@ -279,40 +278,6 @@ def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotoni
                 return
             if job.ended:
                 raise JobFailed(job)
-            pause = reconnect.ended()
-        except (ConnectFailed, Busy):
-            again = reconnect.broke(clock())
-            if again is None:
-                raise
-            pause = again
-        yield Pause(pause)
-
-
-def feed(
-    url: str,
-    after: int | None,
-    filters: Mapping[str, Sequence[str]],
-    retry_for: float,
-    clock: Clock = time.monotonic,
-) -> Emitting[Event]:
-    """Emit the events of all jobs, or of those that match the filters; reconnect and resume after a break."""
-    reconnect, parser = Reconnect(retry_for), FeedParser(after)
-    while True:
-        parser.begin()
-        try:
-            yield Open(requests.feed(parser.after, filters))
-            reconnect.connected(clock())
-            reading = FIRST
-            while data := (yield reading):
-                try:
-                    events = parser.feed(data)
-                except TooMuch as error:
-                    raise AnswerTooLarge(url, str(error)) from None
-                except msgspec.DecodeError:
-                    raise NotForeman(url, "/events sent an unknown message") from None
-                for event in events:
-                    yield Emit(event)
-                reading = Read(parser.heard, told=bool(events))
             pause = reconnect.ended()
         except (ConnectFailed, Busy):
             again = reconnect.broke(clock())
