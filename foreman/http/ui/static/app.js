@@ -23,12 +23,14 @@ import { who } from "./who.js";
 
 const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", silent: "target silent", away: "target away", dead: "no answer" };
 
+const VIEWS = new Map(Object.entries({ new: submit, usage, models, playground, settings, targets }));
+
 const main = document.getElementById("main");
 const shown = document.getElementById("link");
 const notice = document.getElementById("notice");
 const link = new Link();
 const feed = new Feed(link);
-let leave = () => {};
+let control = new AbortController(); // of the view that is shown: aborted when it is left
 
 /** Say in every view how Foreman and its target are. */
 link.addEventListener("change", () => {
@@ -51,20 +53,14 @@ function parts(path) {
 function route() {
   const [path, asked = ""] = location.hash.slice(1).split("?");
   const [, view = "", id, other] = parts(path);
-  leave();
+  control.abort();
+  control = new AbortController();
   document.title = "Foreman";
-  if (view === "jobs" && id) leave = job(main, { feed, link, id });
-  else if (view === "compare" && id) leave = compare(main, { feed, link, ids: [id, other].filter(Boolean) });
-  else if (view === "jobs") leave = list(main, { feed, query: new URLSearchParams(asked) });
-  else if (view === "batches" && id) leave = batch(main, { feed, link, id });
-  else if (view === "batches") leave = batches(main, { feed, link, query: new URLSearchParams(asked) });
-  else if (view === "new") leave = submit(main, { query: new URLSearchParams(asked) });
-  else if (view === "usage") leave = usage(main, { feed, link, query: new URLSearchParams(asked) });
-  else if (view === "models") leave = models(main, { feed, link, query: new URLSearchParams(asked) });
-  else if (view === "playground") leave = playground(main, { feed, link, id, query: new URLSearchParams(asked) });
-  else if (view === "settings") leave = settings(main, { query: new URLSearchParams(asked) });
-  else if (view === "targets") leave = targets(main, { feed, link });
-  else leave = now(main, { feed, link });
+  const context = { control, feed, link, id, query: new URLSearchParams(asked) };
+  if (view === "jobs") (id ? job : list)(main, context);
+  else if (view === "compare" && id) compare(main, { ...context, ids: [id, other].filter(Boolean) });
+  else if (view === "batches") (id ? batch : batches)(main, context);
+  else (VIEWS.get(view) ?? now)(main, context);
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href") === `#/${view === "compare" ? "jobs" : view}`;
     if (here) entry.setAttribute("aria-current", "page");

@@ -3,7 +3,7 @@ import { Bar, PARTS, batchPill, ended, faults, furtherMetadata, isCancellable, i
 import { now } from "./clock.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
-import { fill, gently, h, keyed, say, toast } from "./dom.js";
+import { every, fill, gently, h, keyed, say, toast } from "./dom.js";
 import { download } from "./download.js";
 import { bytes, count, heard, moment, plural, seconds } from "./format.js";
 import { tellMe } from "./tell.js";
@@ -16,7 +16,7 @@ const FILES = [
 ];
 
 /** One batch: how far it is, what is wrong with it, its files. */
-export function batch(main, { feed, link, id }) {
+export function batch(main, { control, feed, link, id }) {
   const path = `/batches/${encodeURIComponent(id)}`;
   const title = h("h1.row", {});
   const actions = h("div.row.actions", {});
@@ -40,7 +40,7 @@ export function batch(main, { feed, link, id }) {
     h("section", { "aria-label": "Facts" }, facts),
     h("section.card", { "aria-label": "States" }, h("h2", {}, "States"), steps),
   ];
-  let alive = true;
+  const { signal } = control;
   let going = true;
   let shown = "";
 
@@ -48,13 +48,13 @@ export function batch(main, { feed, link, id }) {
   for (const element of body) element.classList.add("pending");
 
   const refresh = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     try {
       const found = await get(path);
-      if (alive) show(found);
+      if (!signal.aborted) show(found);
     } catch (problem) {
       if (problem.status !== 404) throw problem;
-      stop();
+      control.abort();
       fill(main, h("h1", {}, "No such batch"), h("p.long", {}, `There is no batch ${id}; it may have been removed. `, h("a", { href: "#/batches" }, "All batches")));
     }
   }, 1000);
@@ -201,18 +201,9 @@ export function batch(main, { feed, link, id }) {
 
   const changed = () => going && refresh();
   const again = () => link.state !== "dead" && refresh();
-  const beat = setInterval(() => going && !document.hidden && again(), EVERY);
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", again);
-  link.addEventListener("change", again);
+  every(EVERY, signal, () => going && !document.hidden && again());
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", again, { signal });
+  link.addEventListener("change", again, { signal });
   refresh();
-
-  function stop() {
-    alive = false;
-    clearInterval(beat);
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", again);
-    link.removeEventListener("change", again);
-  }
-  return stop;
 }

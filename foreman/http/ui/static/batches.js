@@ -1,7 +1,7 @@
 import { get } from "./api.js";
 import { OPEN, OVER, isOpen, worded } from "./batch_parts.js";
 import { Row, head } from "./batch_rows.js";
-import { fill, gently, h, keyed, say } from "./dom.js";
+import { every, fill, gently, h, keyed, say } from "./dom.js";
 import { heard, plural } from "./format.js";
 
 const PAGE = 50; // batches read at a time
@@ -13,7 +13,7 @@ const GROUPS = [
 ];
 
 /** All batches, newest first. The filter is in the page's address. */
-export function batches(main, { feed, link, query }) {
+export function batches(main, { control, feed, link, query }) {
   let wanted = query.get("state") ?? "";
   const state = h("select", { onchange: choose }, h("option", { value: "" }, "any"), [...GROUPS, ...[...OPEN, ...OVER].map((name) => [worded(name), name])].map(([words, value]) => h("option", { value }, words)));
   state.value = wanted;
@@ -24,7 +24,7 @@ export function batches(main, { feed, link, query }) {
   const total = h("span", { role: "status" }, "Looking …");
   const nothing = h("section.card.empty", { hidden: true });
   let pages = 1;
-  let alive = true;
+  const { signal } = control;
   let going = false; // whether one of them is open
   let looked = 0;
 
@@ -40,7 +40,7 @@ export function batches(main, { feed, link, query }) {
   }
 
   async function load() {
-    if (!alive) return;
+    if (signal.aborted) return;
     looked = Date.now();
     const asked = wanted;
     const found = [];
@@ -53,10 +53,10 @@ export function batches(main, { feed, link, query }) {
       } while (next && found.length < pages * PAGE);
     } catch (fault) {
       if (fault.status === undefined) throw fault;
-      if (alive && asked === wanted && (fault.status || table.hidden)) say(total, fault.message);
+      if (!signal.aborted && asked === wanted && (fault.status || table.hidden)) say(total, fault.message);
       return;
     }
-    if (alive && asked === wanted) draw(found, next);
+    if (!signal.aborted && asked === wanted) draw(found, next);
   }
   const read = gently(load, 1000);
 
@@ -72,24 +72,15 @@ export function batches(main, { feed, link, query }) {
 
   const changed = () => read();
   const judged = () => link.state !== "dead" && read();
-  const beat = setInterval(() => {
+  every(1000, signal, () => {
     if (document.hidden || link.state === "dead" || Date.now() - looked < (going ? BUSY : IDLE)) return;
     read();
-  }, 1000);
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", changed);
-  link.addEventListener("change", judged);
-  document.addEventListener("visibilitychange", judged);
+  });
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", changed, { signal });
+  link.addEventListener("change", judged, { signal });
+  document.addEventListener("visibilitychange", judged, { signal });
   read();
-
-  return () => {
-    alive = false;
-    clearInterval(beat);
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", changed);
-    link.removeEventListener("change", judged);
-    document.removeEventListener("visibilitychange", judged);
-  };
 }
 
 /** What a batch is, and how to make the first one. */

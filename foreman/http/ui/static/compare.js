@@ -14,9 +14,12 @@ import { plainSwitch } from "./written.js";
 const LONGEST = 20_000; // characters of a value that are compared word by word
 
 /** Two jobs side by side: their figures, in what their requests differ, their answers. With one id, a choice of the other. */
-export function compare(main, { feed, link, ids }) {
-  if (ids.length < 2) return pick(main, { id: ids[0] });
-  let alive = true;
+export function compare(main, { control, feed, link, ids }) {
+  if (ids.length < 2) {
+    pick(main, { control, id: ids[0] });
+    return;
+  }
+  const { signal } = control;
   let shown = "";
   let parts = [];
   const title = h("h1.row", {}, "Two jobs");
@@ -28,18 +31,18 @@ export function compare(main, { feed, link, ids }) {
   document.title = "Two jobs · Foreman";
 
   Promise.all(ids.map(requestOf)).then(
-    (found) => alive && fill(requests, h("h2", {}, "Asked"), asked(differences(...found))),
-    (problem) => alive && fill(requests, h("h2", {}, "Asked"), h("p.muted", {}, problem.status === 404 ? "The request of one of them is no longer kept." : "The requests cannot be compared.")),
+    (found) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), asked(differences(...found))),
+    (problem) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), h("p.muted", {}, problem.status === 404 ? "The request of one of them is no longer kept." : "The requests cannot be compared.")),
   );
 
   const refresh = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     try {
       const jobs = await Promise.all(ids.map((id) => get(`/jobs/${encodeURIComponent(id)}`)));
-      if (alive) show(jobs);
+      if (!signal.aborted) show(jobs);
     } catch (problem) {
       if (problem.status !== 404) throw problem;
-      stop();
+      control.abort();
       fill(main, h("h1", {}, "No such job"), h("p.long", {}, "One of these jobs does not exist; it may have been removed. ", h("a", { href: "#/jobs" }, "All jobs")));
     }
   }, 300);
@@ -58,19 +61,11 @@ export function compare(main, { feed, link, ids }) {
 
   const changed = (event) => event.detail.some((change) => ids.includes(change.job_id)) && refresh();
   const again = () => link.state !== "dead" && refresh();
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", again);
-  link.addEventListener("change", again);
+  signal.addEventListener("abort", () => parts.forEach((one) => one.stop()));
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", again, { signal });
+  link.addEventListener("change", again, { signal });
   refresh();
-
-  function stop() {
-    alive = false;
-    for (const one of parts) one.stop();
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", again);
-    link.removeEventListener("change", again);
-  }
-  return stop;
 }
 
 function table(jobs) {

@@ -66,6 +66,12 @@ export function pause(time) {
   return new Promise((resolve) => setTimeout(resolve, time));
 }
 
+/** Call `work` every `time` ms until the signal is aborted. */
+export function every(time, signal, work) {
+  const beat = setInterval(work, time);
+  signal.addEventListener("abort", () => clearInterval(beat));
+}
+
 /** Return when somebody can see the page. */
 export async function seen() {
   while (document.hidden) await new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));

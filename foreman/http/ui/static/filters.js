@@ -68,8 +68,8 @@ export function words(name, value) {
  */
 export function asked({ find, order, within, ended, metadata, ...filters }) {
   if (order === "ended") filters.state ||= [...ENDED].join(","); // no others are listed then
-  if (within) filters.created_after ||= within in SPANS ? ago(SPANS[within]) : within;
-  if (ended) filters.ended_after = ended in SPANS ? ago(SPANS[ended]) : ended;
+  if (within) filters.created_after ||= Object.hasOwn(SPANS, within) ? ago(SPANS[within]) : within;
+  if (ended) filters.ended_after = Object.hasOwn(SPANS, ended) ? ago(SPANS[ended]) : ended;
   const set = Object.fromEntries(Object.entries(filters).filter(([, value]) => value));
   if (!metadata) return set;
   const [, name, value] = metadata.match(/^([^=]+)=(.*)$/s) ?? [];

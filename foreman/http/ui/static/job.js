@@ -4,7 +4,7 @@ import { cancelJob } from "./cancel.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
 import { Deliveries } from "./deliveries.js";
-import { fill, gently, h, say, toast } from "./dom.js";
+import { every, fill, gently, h, say, toast } from "./dom.js";
 import { ENDED, called, heard, pill } from "./format.js";
 import { Answered } from "./job_answer.js";
 import { facts } from "./job_facts.js";
@@ -16,7 +16,7 @@ import { tellMe } from "./tell.js";
 import { timeline } from "./timeline.js";
 
 /** One job: what became of it, what was asked, what was answered. */
-export function job(main, { feed, link, id }) {
+export function job(main, { control, feed, link, id }) {
   const others = new Neighbours();
   const title = h("h1.row", {});
   const known = h("dl.facts", {});
@@ -28,23 +28,23 @@ export function job(main, { feed, link, id }) {
   const answer = new Answered();
   const artifacts = new Artifacts(id);
   const deliveries = new Deliveries(id, () => refresh());
-  let alive = true;
+  const { signal } = control;
   let live = null;
   let shown = null; // the state that the page shows
   let ended = false;
 
   fill(main, others.element, title, fault, actions, known, waits.element, steps, request.element, answer.element, artifacts.element, deliveries.element);
-  requestOf(id).then((found) => alive && request.show(found), (problem) => alive && request.say(unread(problem)));
+  requestOf(id).then((found) => !signal.aborted && request.show(found), (problem) => !signal.aborted && request.say(unread(problem)));
 
   const refresh = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     try {
       const path = `/jobs/${encodeURIComponent(id)}`;
       const [found, events, log] = await Promise.all([get(path), pages(path, "events"), pages(path, "deliveries")]);
-      if (alive) show(found, events, log);
+      if (!signal.aborted) show(found, events, log);
     } catch (problem) {
       if (![404, 405, 422].includes(problem.status)) throw problem; // 405 and 422: this is no id
-      stop();
+      control.abort();
       fill(main, h("h1", {}, "No such job"), h("p.long", {}, `There is no job ${id}; it may have been removed. `, h("a", { href: "#/jobs" }, "All jobs")));
     }
   }, 300);
@@ -109,24 +109,17 @@ export function job(main, { feed, link, id }) {
     if (event.detail.some((change) => change.job_id === id)) refresh();
   };
   const again = () => link.state !== "dead" && refresh();
-  const beat = setInterval(() => !ended && !document.hidden && again(), 2000); // its place in the line, and the time it takes
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", again);
-  link.addEventListener("change", again);
-  refresh();
-
-  function stop() {
-    alive = false;
-    clearInterval(beat);
+  every(2000, signal, () => !ended && !document.hidden && again()); // its place in the line, and the time it takes
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", again, { signal });
+  link.addEventListener("change", again, { signal });
+  signal.addEventListener("abort", () => {
     live?.stop();
     request.stop();
     answer.stop();
     artifacts.stop();
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", again);
-    link.removeEventListener("change", again);
-  }
-  return stop;
+  });
+  refresh();
 }
 
 /** Why a request cannot be shown. */

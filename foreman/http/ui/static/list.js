@@ -11,16 +11,16 @@ import { SavedViews } from "./saved_views.js";
 const MARGIN = 10; // rows drawn beyond what is seen
 
 /** All jobs: filtered, searched, and only those drawn that are seen. The filters are in the page's address. */
-export function list(main, { feed, query }) {
+export function list(main, { control, feed, query }) {
   const filters = read(query);
   let listing = new Listing({ ...filters });
-  let alive = true;
+  const { signal } = control;
   let loading = false;
 
   const form = new FilterForm(filters, { changed: choose, search: look, known: (name) => [...listing.jobs.values()].map((job) => job[name]) });
   const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
-  const actions = many(filters, () => (listing.loaded ? listing.selected : null), () => alive && again());
+  const actions = many(filters, () => (listing.loaded ? listing.selected : null), () => !signal.aborted && again());
   const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((fault) => toast(fault.message, "bad"));
   const exports = h("span.row", { role: "group", "aria-label": "Export" }, h("button.small", { onclick: () => save("csv") }, "Export CSV"), h("button.small", { onclick: () => save("ndjson") }, "Export NDJSON"));
   const body = h("div.rows", { role: "rowgroup" });
@@ -51,9 +51,9 @@ export function list(main, { feed, query }) {
     say(total, "Looking …");
     actions.show();
     try {
-      if (!(await mine.load()) || mine !== listing || !alive) return false;
+      if (!(await mine.load()) || mine !== listing || signal.aborted) return false;
     } catch (fault) {
-      if (alive && mine === listing) {
+      if (!signal.aborted && mine === listing) {
         toast(fault.message, "bad");
         say(total, fault.message);
       }
@@ -74,11 +74,11 @@ export function list(main, { feed, query }) {
       mine.next = null;
     }
     loading = false;
-    if (alive) draw();
+    if (!signal.aborted) draw();
   }
 
   const refresh = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     await listing.refresh();
     await listing.reread(...seen());
     soon();
@@ -93,7 +93,7 @@ export function list(main, { feed, query }) {
   }
 
   function draw() {
-    if (!alive || !listing.loaded) return;
+    if (signal.aborted || !listing.loaded) return;
     const { ids, jobs, next } = listing;
     const [first, last] = seen();
     body.style.setProperty("--rows", ids.length);
@@ -148,15 +148,8 @@ export function list(main, { feed, query }) {
     load();
   };
   view.addEventListener("scroll", soon, { passive: true });
-  addEventListener("resize", soon);
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", again);
+  addEventListener("resize", soon, { signal });
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", again, { signal });
   load();
-
-  return () => {
-    alive = false;
-    removeEventListener("resize", soon);
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", again);
-  };
 }

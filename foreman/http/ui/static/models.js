@@ -1,5 +1,5 @@
 import { get } from "./api.js";
-import { fill, gently, h, keyed, say } from "./dom.js";
+import { every, fill, gently, h, keyed, say } from "./dom.js";
 import { heard, plural } from "./format.js";
 import { Facts, allModels, plainName } from "./model_facts.js";
 import { ModelRow } from "./model_row.js";
@@ -9,8 +9,8 @@ const SELDOM = 30_000; // ms between looks at sizes and speeds
 const ORDERS = { name: "name", size: "size, largest first", loaded: "loaded first" };
 
 /** Every model that a target has. Order and search are in the page's address. */
-export function models(main, { feed, link, query }) {
-  const order = query.get("sort") in ORDERS ? query.get("sort") : "name";
+export function models(main, { control, feed, link, query }) {
+  const order = Object.hasOwn(ORDERS, query.get("sort")) ? query.get("sort") : "name";
   const sort = h("select", { onchange: () => keep({ sort: sort.value }) }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const find = h("input", { type: "search", value: query.get("find") ?? "", placeholder: "part of a name", oninput: () => keep({ find: find.value }) });
   const note = h("p.muted.note", { role: "status" }, "Looking …");
@@ -18,7 +18,7 @@ export function models(main, { feed, link, query }) {
   const empty = h("p.card.empty", { hidden: true });
   const facts = new Facts(() => draw());
   let found = null;
-  let alive = true;
+  const { signal } = control;
   let looked = 0;
   sort.value = order;
 
@@ -31,25 +31,25 @@ export function models(main, { feed, link, query }) {
   }
 
   const read = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     try {
       const [targets, queue, memory] = await Promise.all([get("/targets"), get("/queue"), get("/api/ps").catch(() => ({ models: [] }))]);
-      if (!alive) return;
+      if (signal.aborted) return;
       found = { targets: targets.targets, queue, memory: memory.models ?? [] };
       const known = found.targets.map((one) => one.models.length).join();
       if (facts.listed !== known || Date.now() - looked > SELDOM) {
         looked = Date.now();
         await facts.read(known);
       }
-      if (alive) draw();
+      if (!signal.aborted) draw();
     } catch (fault) {
-      if (alive && !found) say(note, fault.message);
+      if (!signal.aborted && !found) say(note, fault.message);
       throw fault;
     }
   }, 500);
 
   function draw() {
-    if (!found || !alive) return;
+    if (!found || signal.aborted) return;
     const all = allModels(found, facts);
     const word = find.value.trim().toLowerCase();
     const shown = all.filter((one) => one.name.toLowerCase().includes(word)).sort(BY[sort.value]);
@@ -61,22 +61,15 @@ export function models(main, { feed, link, query }) {
     else if (!shown.length) say(empty, `No model's name contains “${find.value.trim()}”.`);
   }
 
-  const beat = setInterval(() => {
+  every(OFTEN, signal, () => {
     if (document.hidden || link.state === "dead") return;
     read();
     for (const row of list.known?.values() ?? []) row.beat();
-  }, OFTEN);
-  feed.addEventListener("changes", read);
-  link.addEventListener("change", read);
+  });
+  feed.addEventListener("changes", read, { signal });
+  link.addEventListener("change", read, { signal });
+  signal.addEventListener("abort", () => facts.stop());
   read();
-
-  return () => {
-    alive = false;
-    clearInterval(beat);
-    facts.stop();
-    feed.removeEventListener("changes", read);
-    link.removeEventListener("change", read);
-  };
 }
 
 const byName = (one, other) => plainName(one.name).localeCompare(plainName(other.name), "en", { numeric: true });

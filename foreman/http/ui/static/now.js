@@ -1,5 +1,5 @@
 import { ask, get } from "./api.js";
-import { fill, gently, h, keyed, say, toast } from "./dom.js";
+import { every, fill, gently, h, keyed, say, toast } from "./dom.js";
 import { Figures } from "./figures.js";
 import { heard } from "./format.js";
 import { LastHour } from "./last_hour.js";
@@ -13,7 +13,7 @@ const WAITING = 20; // jobs listed
 const RECENT = 10;
 
 /** What the box is doing. */
-export function now(main, { feed, link }) {
+export function now(main, { control, feed, link }) {
   const figures = new Figures();
   const cards = h("div.targets");
   const fleet = h("section", { "aria-label": "Targets", hidden: true }, h("div.row", {}, h("h2", {}, "Targets", heard()), h("a", { href: "#/targets" }, "All of them")), cards);
@@ -28,7 +28,7 @@ export function now(main, { feed, link }) {
   let queue = null; // the last answer of /queue
   let several = false; // whether there is more than one target
   let loaded = null; // the names of the models that the target has loaded
-  let alive = true;
+  const { signal } = control;
 
   fill(
     main,
@@ -53,7 +53,7 @@ export function now(main, { feed, link }) {
 
   const readQueue = gently(async () => {
     const [found, line] = await Promise.all([get("/queue"), get(`/queue/jobs?limit=${WAITING}`)]);
-    if (!alive) return;
+    if (signal.aborted) return;
     queue = found;
     figures.show(link, queue, loaded);
     several = queue.targets.length > 1;
@@ -68,17 +68,17 @@ export function now(main, { feed, link }) {
 
   const readTargets = gently(async () => {
     const { targets } = await get("/targets");
-    if (alive) keyed(cards, targets, { key: (one) => one.name, make: (one) => new TargetCard(one), update: (card, one) => card.show(one) });
+    if (!signal.aborted) keyed(cards, targets, { key: (one) => one.name, make: (one) => new TargetCard(one), update: (card, one) => card.show(one) });
   }, 1000);
 
   const readLoaded = gently(async () => {
     loaded = await get("/api/ps", { signal: AbortSignal.timeout(2000) }).then((found) => found.models.map((model) => model.name), () => null);
-    if (alive) figures.show(link, queue, loaded);
+    if (!signal.aborted) figures.show(link, queue, loaded);
   }, 2000);
 
   const readRecent = gently(async () => {
     const { jobs } = await get(`/jobs?order=ended&limit=${RECENT}`);
-    if (!alive) return;
+    if (signal.aborted) return;
     keyed(recent, jobs, { key: (job) => `${job.job_id} ${job.state} ${job.completed_at}`, make: (job) => ({ element: row(job, "completed_at") }) });
     nothing.hidden = jobs.length > 0;
   }, 1000);
@@ -96,28 +96,19 @@ export function now(main, { feed, link }) {
     figures.show(link, queue, loaded);
     if (link.state !== "dead") changed();
   };
-  const beat = setInterval(() => {
+  every(1000, signal, () => {
     if (document.hidden || link.state === "dead") return;
     running.tick();
     batches.tick();
     readQueue();
     readUsage();
     if (link.state !== "away") readLoaded();
-  }, 1000);
+  });
   const looked = () => running.show(queue?.running ?? [], several);
-  feed.addEventListener("changes", changed);
-  feed.addEventListener("reset", changed);
-  link.addEventListener("change", judged);
-  document.addEventListener("visibilitychange", looked);
+  feed.addEventListener("changes", changed, { signal });
+  feed.addEventListener("reset", changed, { signal });
+  link.addEventListener("change", judged, { signal });
+  document.addEventListener("visibilitychange", looked, { signal });
+  signal.addEventListener("abort", () => running.stop());
   changed();
-
-  return () => {
-    alive = false;
-    clearInterval(beat);
-    feed.removeEventListener("changes", changed);
-    feed.removeEventListener("reset", changed);
-    link.removeEventListener("change", judged);
-    document.removeEventListener("visibilitychange", looked);
-    running.stop();
-  };
 }

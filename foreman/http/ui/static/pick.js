@@ -6,8 +6,8 @@ const LOOKED = 100; // jobs among which one is looked for
 const SHOWN = 12;
 
 /** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
-export function pick(main, { id }) {
-  let alive = true;
+export function pick(main, { control, id }) {
+  const { signal } = control;
   const fault = h("p.fault", { role: "alert", hidden: true });
   const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
   const list = h("ul.plain.choices", {});
@@ -16,11 +16,11 @@ export function pick(main, { id }) {
 
   offer(id).then(
     (jobs) => {
-      if (!alive) return;
+      if (signal.aborted) return;
       say(about, jobs.length ? "Or one of these: those with the same prompt first, then the latest." : "There is no other job yet.");
       fill(list, jobs.map((job) => h("li.card", {}, h("a", { href: `#/compare/${id}/${job.job_id}` }, h("span.row", {}, pill(job.state), h("b", {}, job.model), h("span.mono.muted", {}, called(job)), h("span.muted", {}, moment(job.created_at)), job.same && h("span.tag", {}, "same prompt")), job.prompt_excerpt && h("span.long", {}, job.prompt_excerpt)))));
     },
-    (problem) => alive && say(about, problem.status === 404 ? `There is no job ${id}.` : problem.message),
+    (problem) => !signal.aborted && say(about, problem.status === 404 ? `There is no job ${id}.` : problem.message),
   );
   input.focus();
 
@@ -41,9 +41,6 @@ export function pick(main, { id }) {
     fault.hidden = false;
     say(fault, words);
   }
-  return () => {
-    alive = false;
-  };
 }
 
 async function named(name, id) {

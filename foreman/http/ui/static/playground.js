@@ -6,7 +6,7 @@ import { Settings } from "./chat_settings.js";
 import { MARK, history as told, marks, messagesOf, newId, placeOf, rebuilt, standing, titleOf } from "./chat_thread.js";
 import { ChatTurn } from "./chat_turn.js";
 import { confirm } from "./confirm.js";
-import { fill, gently, h, pause, say } from "./dom.js";
+import { every, fill, gently, h, pause, say } from "./dom.js";
 import { bytes, plural } from "./format.js";
 
 const WAITING = 2000; // ms between looks at what waits
@@ -14,7 +14,7 @@ const NEAR = 80; // px from the end within which what comes is followed
 const TRIES = 20; // to delete what is still being cancelled
 
 /** Chat with any model: each answer is a job, and the jobs are the conversation. */
-export function playground(main, { feed, link, id, query }) {
+export function playground(main, { control, feed, link, id, query }) {
   const chat = { id: id ?? null, title: "" };
   const title = h("h1.grow", {}, "Chat");
   const name = h("div.row.titled", {}, title);
@@ -29,7 +29,7 @@ export function playground(main, { feed, link, id, query }) {
   let said = []; // the turns, `{ input, columns }`
   let rows = [];
   let most = Infinity; // bytes of a request
-  let alive = true;
+  const { signal } = control;
   let ending = true; // whether the end is read
   let lastScroll = 0;
   const sizes = new ResizeObserver(toEnd);
@@ -43,11 +43,11 @@ export function playground(main, { feed, link, id, query }) {
     again: (row, column) => again(row, column).catch((problem) => composer.say(problem.message)),
     goOn: (row, column, results) => goOn(row, column, results).catch((problem) => composer.say(problem.message)),
   };
-  const readList = gently(() => alive && list.read(), 1000);
+  const readList = gently(() => !signal.aborted && list.read(), 1000);
 
   get("/api/tags").then(
-    (found) => alive && models.list((found.models ?? []).map((one) => one.name)),
-    (problem) => alive && fail(`Models cannot be listed: ${problem.message}`),
+    (found) => !signal.aborted && models.list((found.models ?? []).map((one) => one.name)),
+    (problem) => !signal.aborted && fail(`Models cannot be listed: ${problem.message}`),
   );
   get("/queue").then(
     ({ defaults }) => {
@@ -70,7 +70,7 @@ export function playground(main, { feed, link, id, query }) {
       const { jobs } = await jobsOf(`${MARK}${chat.id}-`);
       const columns = standing(jobs);
       const requests = new Map(await Promise.all([...columns].map(async ([column, [newest]]) => [column, await get(`/jobs/${newest.job.job_id}/request`)])));
-      if (!alive) return;
+      if (signal.aborted) return;
       if (!jobs.length) return fail("There is no such conversation: its jobs were deleted, or were kept as long as jobs are kept.");
       const { system, turns: found } = rebuilt(columns, new Map([...requests].map(([column, request]) => [column, request.messages ?? []])));
       said = found;
@@ -87,7 +87,7 @@ export function playground(main, { feed, link, id, query }) {
       toEnd();
       composer.area.focus({ preventScroll: true });
     } catch (problem) {
-      if (alive) fail(problem.message);
+      if (!signal.aborted) fail(problem.message);
       if (problem.status === undefined) throw problem;
     }
   }
@@ -102,7 +102,7 @@ export function playground(main, { feed, link, id, query }) {
   }
 
   function changed() {
-    if (!alive) return;
+    if (signal.aborted) return;
     composer.busy(running().length > 0);
     for (const row of rows) for (const answers of row.answers.values()) for (const one of answers) one.renewable(row === rows.at(-1) && one === answers.at(-1) && !running().length);
     readList();
@@ -255,21 +255,15 @@ export function playground(main, { feed, link, id, query }) {
     if (event.detail.some((change) => change.custom_id?.startsWith(MARK))) readList();
   };
   const all = () => link.state !== "dead" && running().forEach((one) => one.refresh());
-  const beat = setInterval(() => !document.hidden && all(), WAITING);
-  feed.addEventListener("changes", heard);
-  feed.addEventListener("reset", all);
-  addEventListener("scroll", scrolled, { passive: true });
+  every(WAITING, signal, () => !document.hidden && all());
+  feed.addEventListener("changes", heard, { signal });
+  feed.addEventListener("reset", all, { signal });
+  addEventListener("scroll", scrolled, { passive: true, signal });
   sizes.observe(turns);
-
-  return () => {
-    alive = false;
-    clearInterval(beat);
+  signal.addEventListener("abort", () => {
     sight.disconnect();
     sizes.disconnect();
-    removeEventListener("scroll", scrolled);
     for (const row of rows) row.leave();
     composer.leave();
-    feed.removeEventListener("changes", heard);
-    feed.removeEventListener("reset", all);
-  };
+  });
 }

@@ -8,7 +8,7 @@ import { fit } from "./match.js";
 const ORIGINS = { flag: "an option of the command", environment: "the environment", "secret file": "a secret file", ".env": ".env", file: "the file", default: "default" };
 
 /** The settings in force: what differs from its default first, the others under it. */
-export function settings(main, { query }) {
+export function settings(main, { control, query }) {
   const search = h("input", { type: "search", value: query.get("find") ?? "", placeholder: "name or words", oninput: () => draw() });
   const total = h("span", { role: "status" }, "Looking …");
   const file = h("span.long");
@@ -16,7 +16,7 @@ export function settings(main, { query }) {
   const look = h("form.row.settings-find", { role: "search", onsubmit: (event) => event.preventDefault() }, h("label.find.grow", {}, "Find", search));
   const list = h("div.settings");
   let found = null;
-  let alive = true;
+  const { signal } = control;
 
   fill(
     main,
@@ -31,12 +31,12 @@ export function settings(main, { query }) {
     try {
       found = await get("/settings", { asks });
     } catch (fault) {
-      if (!alive) return;
+      if (signal.aborted) return;
       say(total, fault.code === "admin_required" ? "" : fault.message);
       if (fault.code === "admin_required") refuse();
       return;
     }
-    if (alive) draw();
+    if (!signal.aborted) draw();
   }
 
   function refuse() {
@@ -69,12 +69,8 @@ export function settings(main, { query }) {
   }
 
   const again = () => read();
-  changes.addEventListener("change", again);
+  changes.addEventListener("change", again, { signal });
   read();
-  return () => {
-    alive = false;
-    changes.removeEventListener("change", again);
-  };
 }
 
 /** Whether all words stand in the description or the value, as they are. */

@@ -138,7 +138,6 @@ export function submit(main, { query }) {
       button.disabled = false;
     }
   }
-  return () => {};
 }
 
 /** A file as `{ type, data }`, the data in base64. */

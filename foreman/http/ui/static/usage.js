@@ -1,6 +1,6 @@
 import { get } from "./api.js";
 import { now } from "./clock.js";
-import { fill, gently, h, say } from "./dom.js";
+import { every, fill, gently, h, say } from "./dom.js";
 import { count, heard, plural, seconds } from "./format.js";
 import { charts } from "./usage_charts.js";
 import { DIMENSIONS, ENDS, PERIODS, read, whenOf } from "./usage_figures.js";
@@ -10,8 +10,8 @@ const SELDOM = 60_000; // and at longer steps
 const ADDED = 400; // a frame's worth of rows
 
 /** What was done in a period, for whom, how fast. The choice is in the page's address. */
-export function usage(main, { feed, link, query }) {
-  const chosen = query.get("period") in PERIODS ? query.get("period") : "day";
+export function usage(main, { control, feed, link, query }) {
+  const chosen = Object.hasOwn(PERIODS, query.get("period")) ? query.get("period") : "day";
   const period = PERIODS[chosen];
   const by = DIMENSIONS.includes(query.get("by")) ? query.get("by") : "";
   const only = Object.fromEntries(DIMENSIONS.filter((name) => query.has(name)).map((name) => [name, query.get(name)]));
@@ -24,7 +24,7 @@ export function usage(main, { feed, link, query }) {
   const body = h("tbody");
   const table = h("div.scroll", { hidden: true, tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share", "Cost"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
   let looked = 0;
-  let alive = true;
+  const { signal } = control;
 
   fill(
     main,
@@ -46,13 +46,13 @@ export function usage(main, { feed, link, query }) {
   }
 
   const look = gently(async () => {
-    if (!alive) return;
+    if (signal.aborted) return;
     looked = Date.now();
     try {
       const [found, queue] = await Promise.all([read(period, dimension, only), get("/queue")]);
-      if (alive) draw(found, queue.slots);
+      if (!signal.aborted) draw(found, queue.slots);
     } catch (fault) {
-      if (alive) say(note, fault.message);
+      if (!signal.aborted) say(note, fault.message);
       throw fault;
     }
   }, 500);
@@ -80,22 +80,14 @@ export function usage(main, { feed, link, query }) {
   }
 
   const judged = () => link.state !== "dead" && look();
-  const beat = setInterval(() => {
+  every(1000, signal, () => {
     if (document.hidden || link.state === "dead" || Date.now() - looked < (period.step === "minute" ? OFTEN : SELDOM)) return;
     look();
-  }, 1000);
-  feed.addEventListener("reset", judged);
-  link.addEventListener("change", judged);
-  document.addEventListener("visibilitychange", judged);
+  });
+  feed.addEventListener("reset", judged, { signal });
+  link.addEventListener("change", judged, { signal });
+  document.addEventListener("visibilitychange", judged, { signal });
   look();
-
-  return () => {
-    alive = false;
-    clearInterval(beat);
-    feed.removeEventListener("reset", judged);
-    link.removeEventListener("change", judged);
-    document.removeEventListener("visibilitychange", judged);
-  };
 }
 
 /** An amount of money, in whatever currency the prices are. */
