@@ -91,7 +91,7 @@ def how_it_ended(job: Job) -> str:
 
 def figures(job: Job) -> str:
     """Return the figures of an ended job in a line: tokens, their speed, its wait, its time, its target, its id."""
-    usage, rate = job.usage, _tokens_per_second(job)
+    usage, rate = job.usage, job.usage.tokens_per_second
     tokens = f"{usage.prompt_tokens:,} tokens in, {usage.answer_tokens:,} out" + (f", {rate:,.1f}/s" if rate else "")
     said = [tokens] if usage.prompt_tokens or usage.answer_tokens else []
     if job.started_at:
@@ -107,18 +107,6 @@ def figures(job: Job) -> str:
 def show_figures(job: Job) -> None:
     """Print the figures of an ended job on standard error."""
     console(err=True).print(Text(figures(job), style="dim"))
-
-
-def _tokens_per_second(job: Job) -> float | None:
-    """Return the speed of the answer as Foreman or Ollama tells it, or as it came over the whole time."""
-    if job.usage.tokens_per_second:
-        return job.usage.tokens_per_second
-    took = job.result.get("eval_duration") if isinstance(job.result, dict) else None
-    if isinstance(took, int) and took > 0:
-        return job.usage.answer_tokens / took * 1e9
-    if job.started_at and job.completed_at and job.completed_at > job.started_at and job.usage.answer_tokens:
-        return job.usage.answer_tokens / (job.completed_at - job.started_at).total_seconds()
-    return None
 
 
 def as_json(result: Any) -> str:

@@ -223,6 +223,25 @@ def test_a_foreman_elsewhere_that_does_not_run(invoke: Invoke, tmp_path: Path, u
     assert "foreman serve" in found["foreman"]["do"]
 
 
+def test_a_foreman_elsewhere_is_judged_by_what_it_tells(invoke: Invoke, tmp_path: Path, app: App) -> None:
+    nowhere = {"ollama_url": f"http://127.0.0.1:{held_port()}", "token": TOKEN}  # what would be started here
+    there = ("--url", app.url, "--model")
+    found = examine(invoke, tmp_path, *there, "a", **nowhere, well=True)
+    assert list(found) == ["foreman", "target", "model"]
+    assert "models: a" in found["target"]["what"]
+    found = examine(invoke, tmp_path, *there, "aa", "--webhook", "http://10.1.2.3/", **nowhere)
+    assert wrong(found) == ["model"]
+    assert (found["webhook"]["status"], "on its machine" in found["webhook"]["do"]) == ("warn", True)
+
+
+def test_the_name_of_this_machine_is_not_elsewhere(
+    invoke: Invoke, tmp_path: Path, app: App, upstream: Upstream
+) -> None:
+    here = {"ollama_url": upstream.url, "addr": app.url.removeprefix("http://"), "token": TOKEN}
+    found = examine(invoke, tmp_path, "--url", f"http://localhost:{urlsplit(app.url).port}", **here, well=True)
+    assert list(found) == ["settings", "token", "store", "port", "foreman", "target"]
+
+
 @pytest.mark.parametrize(
     ("url", "what", "do"),
     [

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from foreman.cli.commands.shell_completion import model_names
 from foreman.cli.console import console
-from foreman.cli.doctor import local, remote
+from foreman.cli.doctor import elsewhere, local, remote
 from foreman.cli.doctor.finding import Finding, bad, good
 from foreman.cli.exit_codes import FAILED, epilog
 from foreman.cli.plain import one_line
@@ -56,8 +56,8 @@ def doctor(
     """Check the settings, token, data folder, port and targets of 'foreman serve', and a running Foreman.
 
     Prints one line for each check: good (✓), a warning (!) or an error (✗), with the remedy. Exits with 1 after an
-    error. Takes the same flags as 'foreman serve', so that it judges what would be started. Changes nothing and posts
-    nothing.
+    error. Takes the same flags as 'foreman serve', so that it judges what would be started. Given the URL of a Foreman
+    on another machine or port, checks that one and its targets only. Changes nothing and posts nothing.
     """
     found: list[Finding] = []
     for finding in _examine(
@@ -80,6 +80,9 @@ def _examine(
     except SettingInvalid as invalid:
         yield bad("settings", str(invalid), "fix this setting first; 'foreman serve --help' explains each")
         return
+    if url and elsewhere.is_elsewhere(url, settings):
+        yield from elsewhere.examine(url, settings, model, webhook)
+        return
     file = settings.origins.file
     yield good("settings", str(file) if file else f"valid (there is no {DEFAULT_FILE})")
     yield local.token(settings)
@@ -101,7 +104,8 @@ def _examine(
         known += names or []
         silent |= names is None
     if model:
-        yield remote.model(model, None if silent and model not in known else known, settings)
+        kinds = [one.kind for one in settings.all_targets]
+        yield remote.model(model, None if silent and model not in known else known, kinds)
     if webhook:
         yield remote.webhook(webhook, settings)
 

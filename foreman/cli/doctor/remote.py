@@ -80,7 +80,7 @@ def _server(one: TargetSettings, settings: Settings) -> tuple[Finding, list[str]
     if not taken:
         return doubtful("target", f"{server.address} has no models", "add one, such as 'ollama pull qwen3:8b'"), []
     known = [name for model in taken for name in (model.name, *model.aliases)]
-    return good("target", f"{server.address}, models: {_some([model.name for model in taken])}"), known
+    return good("target", f"{server.address}, models: {some([model.name for model in taken])}"), known
 
 
 async def _ask(server: OllamaTarget | OpenAITarget, settings: Settings) -> tuple[list[Model] | TargetError, bool]:
@@ -123,7 +123,7 @@ def _commands(models: Sequence[ManagedModel]) -> Finding:
                 "put it there, or correct the setting model",
             )
     count = "1 model" if len(models) == 1 else f"{len(models)} models"
-    return good("target", f"foreman starts {count} itself: {_some([model.name for model in models])}")
+    return good("target", f"foreman starts {count} itself: {some([model.name for model in models])}")
 
 
 def _embedded() -> Finding:
@@ -136,22 +136,21 @@ def _embedded() -> Finding:
     return good("target", f"none is set: foreman runs {DEFAULT_NAME} itself")
 
 
-def model(name: str, known: Sequence[str] | None, settings: Settings) -> Finding:
-    """Check that a target has the model `name`."""
+def model(name: str, known: Sequence[str] | None, kinds: Sequence[str]) -> Finding:
+    """Check that one of the targets, which are of these kinds, has the model `name`."""
     if known is None:
         return bad("model", f"cannot check {name} while a target does not answer", "fix the target first")
     if name in known:
         return good("model", name)
     near = difflib.get_close_matches(name, known, n=1)
-    every = settings.all_targets
-    by_ollama = any(one.kind == "ollama" for one in every)
-    pull = f"'ollama pull {name}' fetches it" if by_ollama else "see which models the target serves"
-    lacks = f"the target has no model {name}; it has" if len(every) == 1 else f"no target has a model {name}; they have"
+    pull = f"'ollama pull {name}' fetches it" if "ollama" in kinds else "see which models the target serves"
+    lacks = f"the target has no model {name}; it has" if len(kinds) == 1 else f"no target has a model {name}; they have"
     do = f"did you mean {near[0]}? Else {pull}" if near else pull
-    return bad("model", f"{lacks}: {_some(known)}" if known else f"{lacks} none", do)
+    return bad("model", f"{lacks}: {some(known)}" if known else f"{lacks} none", do)
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
