@@ -46,6 +46,7 @@ FAMILIES: dict[str, Measure] = {
     "prompts": prompts.prompts,
     "people": people.people,
     "page": page.page,
+    "year": page.year,
     "idle": scale.idle,
     "million": scale.million,
 }

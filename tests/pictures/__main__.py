@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import expect
 
 from tests.pictures.box import Box, a_box
 from tests.pictures.sessions import record, sessions
 from tests.pictures.views import take, views
+from tests.support.browser import a_browser, chromium
 from tests.support.foreman import ROOT
 
 FOLDER = ROOT / "docs" / "pictures"
 MODEL = "smollm2:135m"  # the embedded engine's
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT = 30_000  # ms
 
 
@@ -27,8 +26,7 @@ def main(argv: Sequence[str]) -> int:
     parser = ArgumentParser(prog="python -m tests.pictures", description=__doc__)
     parser.add_argument("--only", default="", help="the picture of this name alone")
     only = parser.parse_args(argv).only
-    browser = next((path for path in map(shutil.which, BROWSERS) if path), None)
-    if browser is None:
+    if (browser := chromium()) is None:
         print("there is no Chromium here: install one, then take the pictures again", file=sys.stderr)
         return 1
     FOLDER.mkdir(exist_ok=True)
@@ -45,10 +43,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _take_views(box: Box, browser: str, only: str) -> None:
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]) as running,
-    ):
+    with a_browser(browser) as running:
         page = running.new_page()
         for name, view in views(box).items():
             if only in ("", name):

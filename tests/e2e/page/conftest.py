@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
+from tests.support.browser import a_browser, chromium
 from tests.support.foreman import Daemon, Upstream
 from tests.support.ports import held_port
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 TIMEOUT = 30_000  # ms
 WIDE = {"width": 1280, "height": 900}
 BOX = "box.test"  # another name of this machine, which browsers do not trust without TLS as they do localhost
@@ -20,13 +19,10 @@ BOX = "box.test"  # another name of this machine, which browsers do not trust wi
 
 @pytest.fixture(scope="package")  # while one is open, an event loop runs in this thread, and others cannot
 def browser() -> Iterator[Browser]:
-    found = next((path for path in map(shutil.which, NAMES) if path), None)
-    if found is None:
+    if (found := chromium()) is None:
         pytest.skip("no Chromium on this machine")
     expect.set_options(timeout=TIMEOUT)
-    # As root, which CI is, it starts no other way than without its sandbox.
-    arguments = ["--no-sandbox", f"--host-resolver-rules=MAP {BOX} 127.0.0.1"]
-    with sync_playwright() as playwright, playwright.chromium.launch(executable_path=found, args=arguments) as browser:
+    with a_browser(found, [f"--host-resolver-rules=MAP {BOX} 127.0.0.1"]) as browser:
         yield browser
 
 

@@ -61,6 +61,7 @@ def test_what_waits_can_be_cancelled_and_the_queue_paused(page: Page, fresh: Fre
     page.get_by_role("button", name="Resume").click()
     expect(page.get_by_role("heading", name="Waiting", exact=True)).to_be_visible()
     page.get_by_role("region", name="Running").get_by_role("link").first.click()
+    expect(page.locator("h1 .pill")).to_have_text("working")
     page.get_by_role("button", name="Cancel").click()
     expect(page.locator("h1 .pill")).to_have_text("cancelled")
     assert state(daemon, running) == "cancelled"

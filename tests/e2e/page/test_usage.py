@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import time
+from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -11,6 +14,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import Locator, Page, Route, expect
 
+from foreman.queue.commands import Prune
+from foreman.queue.handlers.dispatch import CommandHandlers
+from foreman.queue.handlers.rules import Rules
+from foreman.store.sqlite.writer import SqliteWriter
 from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
 from tests.support.api import chat, submit_many
 from tests.support.foreman import Daemon, until
@@ -24,6 +31,8 @@ NOTHING: dict[str, Any] = {
     **dict.fromkeys(("wait_p50", "wait_p95", "waiting", "running", "cost")),
 }
 TITLES = ("Jobs ended", "Tokens", "Tokens written a second", "Busy share of the slots", "Models loaded")
+DAY = 86400  # seconds
+TOKENS = ("prompt_tokens", "cached_tokens", "answer_tokens")
 NAMES = [f"model{number}" for number in range(8)]
 
 
@@ -75,22 +84,83 @@ class Told:
         route.fulfill(json={"step": asked["step"], "from": "", "to": "", "since": since, "rows": rows})
 
 
-def test_the_figures_are_those_of_the_jobs_also_after_a_reload_and_a_restart(page: Page, fresh: Fresh) -> None:
+def of_jobs(daemon: Daemon) -> Counter[tuple[str, str]]:
+    """What the jobs say, by model and figure."""
+    found: Counter[tuple[str, str]] = Counter()
+    after = None
+    while True:
+        answer = daemon.http.get("/jobs", params={"limit": 500} | ({"after": after} if after else {})).json()
+        for job in answer["jobs"]:
+            found[job["model"], job["state"]] += 1
+            for name in TOKENS:
+                found[job["model"], name] += (job["usage"] or {}).get(name) or 0
+        after = answer["next"]
+        if after is None:
+            return found
+
+
+def of_usage(daemon: Daemon) -> Counter[tuple[str, str]]:
+    """What the figures say, by model and figure."""
+    found: Counter[tuple[str, str]] = Counter()
+    for row in daemon.http.get("/usage?step=minute&by=model").json()["rows"]:
+        for name in ("done", "failed", "cancelled", "expired", *TOKENS):
+            found[row["by"], name] += row[name]
+    return found
+
+
+def drawn(page: Page) -> list[str]:
+    """What the view says of a split period, but for what counts the time until now."""
+    titles = ("Jobs ended", "Tokens", "Tokens written a second", "Wait, 95 % within", "Models loaded")
+    parts = [chart(page, title).locator(part) for title in titles for part in ("figcaption", ".readout")]
+    return [part.inner_text() for part in [*parts, page.locator("table.sums")]]
+
+
+def idle(daemon: Daemon) -> bool:
+    queue = daemon.http.get("/queue").json()
+    return bool(queue["queued"] == 0 and queue["running"] == [])
+
+
+def prune(daemon: Daemon) -> None:
+    """Remove all jobs, as is done once their time is over."""
+    daemon.kill()
+    with closing(SqliteWriter(daemon.data_dir / "foreman.db")) as store:
+        handlers = CommandHandlers(store, Rules(), clock=lambda: time.time() + 8 * DAY)
+        while handlers.apply([Prune(most=500)])[0][0][1]:
+            pass
+    daemon.start()
+    assert daemon.http.get("/jobs").json()["jobs"] == []
+
+
+def restart(daemon: Daemon) -> None:
+    daemon.kill()
+    daemon.start()
+
+
+def reload(daemon: Daemon) -> None:
+    assert daemon.http.post("/reload").status_code == 200
+
+
+def test_the_figures_are_those_of_the_jobs_after_a_reload_a_restart_and_a_prune(page: Page, fresh: Fresh) -> None:
     daemon = fresh(slots=8)
-    submit_many(daemon, [*(chat("#chunks=3") for _ in range(40)), *(chat("x", model="b") for _ in range(20))])
-    until(lambda: len(daemon.http.get("/jobs?state=done&limit=500").json()["jobs"]) == 60, 120)
+    texts = ("#chunks=3", "#status=400", "#chunks=7", "hello", "#chunks=2")
+    jobs = [chat(texts[n % 5], model="aab"[n % 3]) for n in range(3000)]
+    submit_many(daemon, jobs)
+    until(lambda: idle(daemon), 120)
+    counted = of_jobs(daemon)
+    assert (counted["a", "done"], counted["a", "failed"]) == (1600, 400)
+    assert (counted["b", "done"], counted["b", "failed"]) == (800, 200)
+    assert counted["a", "answer_tokens"] > counted["b", "answer_tokens"] > 1000
     opened(page, daemon, "#/usage?period=hour&by=model")
-    for again in range(3):
-        expect(page.get_by_text("60 jobs ended in this period.")).to_be_visible()
-        expect(chart(page, "Jobs ended")).to_contain_text("60 in all")
-        rows = page.locator("table.sums tbody tr")
-        expect(rows).to_have_count(2)
-        done = {row.locator("th").inner_text(): row.locator("td").first.inner_text() for row in rows.all()}
-        assert sorted(done.values()) == ["20", "40"]
-        if again == 1:
-            daemon.kill()
-            daemon.start()
+    seen: list[list[str]] = []
+    for happens in (None, reload, restart, prune):
+        if happens is not None:
+            happens(daemon)
+        assert of_usage(daemon) == counted, happens
         page.reload()
+        expect(page.get_by_text("3,000 jobs ended in this period.")).to_be_visible()
+        expect(page.locator("table.sums tbody tr")).to_have_count(2)
+        seen.append(drawn(page))
+    assert seen[1:] == seen[:-1]
 
 
 @pytest.mark.parametrize(
