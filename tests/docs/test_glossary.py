@@ -25,7 +25,7 @@ PLAIN = frozenset(
         back backup be before begins behind body box breaks broken by
         caddy cannot celery cert chain change chat check clear client clock close closed cloud codes completion
         concurrency config connections containers content copy counting crashed cut
-        data database decisions demo description dir disconnects disk do docker docs
+        data database demo description dir disconnects disk do docker docs
         each embedded encoding ended env evened exceeded exit explanation
         failed fails fast field file find finding first folder follow follows for foreman format found friends
         from full further

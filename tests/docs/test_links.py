@@ -54,7 +54,13 @@ def pages_of(nav: Any) -> list[str]:
     return [page for part in parts for page in pages_of(part)]
 
 
-def test_the_start_page_leads_to_every_other() -> None:
-    start = next(page for page in PAGES if page.name == "docs/index.md")
-    linked = set(re.findall(r"\]\(([^)#]+\.md)\)", start.text))
-    assert {page.name.removeprefix("docs/") for page in DOCS} - {"index.md"} == linked
+def test_the_start_page_leads_to_every_other_and_its_list_to_every_decision() -> None:
+    pages = {page.name.removeprefix("docs/") for page in DOCS}
+    decisions = {page for page in pages if page.startswith("adr/")} - {"adr/index.md"}
+    assert linked_from("docs/index.md") == pages - decisions - {"index.md"}
+    assert {f"adr/{page}" for page in linked_from("docs/adr/index.md")} == decisions
+
+
+def linked_from(name: str) -> set[str]:
+    page = next(page for page in PAGES if page.name == name)
+    return set(re.findall(r"\]\(([^)#]+\.md)\)", page.text))
