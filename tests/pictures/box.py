@@ -66,7 +66,7 @@ def _fill(daemon: Daemon, model: str, long: str) -> Box:
 
     done = [give(who, text, metadata={"project": "harbour"}) for who, text in ASKED]
     until(lambda: all(state(daemon, job_id) == "done" for job_id in done), WAIT)
-    failed = give("ada", "Describe the coast.", timeout=0.001)
+    failed = give("ada", long, tokens=2000, timeout=0.2)
     until(lambda: state(daemon, failed) == "failed", WAIT)
     running = give("ada", long, tokens=2000)
     until(lambda: state(daemon, running) == "working", WAIT)
