@@ -164,8 +164,8 @@ class OllamaTarget:
             return
         model = ollama_form(model_of(key))
         known = (*(one for one in self._in_memory if ollama_form(model_of(one)) != model), key)
-        if len(known) > self._max_loaded > 1:
-            self._doubted.set()  # its own choice may be another one
+        if len(known) > self._max_loaded > 1 or model not in self._memory:
+            self._doubted.set()  # its own choice may be another one, and only it knows the size of a new one
         self._supplanted, self._in_memory = known[: -self._max_loaded], known[-self._max_loaded :]
 
     async def _ask_to_load(self, model: str, options: Fields) -> None:
