@@ -108,7 +108,8 @@ export function list(main, { control, feed, query }) {
       },
     });
     actions.show(ids.length > 0);
-    say(total, ids.length ? words(ids.length, next) : nothing());
+    if (!ids.length && listing.plain) fill(total, "No jobs yet. ", h("a", { href: "#/new" }, "Submit one"));
+    else say(total, ids.length ? words(ids.length, next) : nothing());
     body.role = ids.length ? "rowgroup" : "none";
     if (next && last === ids.length) more();
   }
@@ -126,7 +127,7 @@ export function list(main, { control, feed, query }) {
 
   function nothing() {
     if (filters.find) return `There is no job “${filters.find}”: no custom id begins with it, and no job id begins or ends with it${filters.find.length < 6 ? " (give at least 6 characters of a job id)" : ""}.`;
-    return listing.plain || listing.filters.order ? "No jobs yet." : "No jobs match.";
+    return listing.filters.order ? "No jobs yet." : "No jobs match.";
   }
 
   let drawing = false;
