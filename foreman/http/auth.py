@@ -9,7 +9,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import trio
 from quart.wrappers import BaseRequestWebsocket, Request
@@ -129,7 +129,7 @@ class Auth:
         """Identify the caller by token or ticket. Raise Unauthorized when the route needs one and it is not valid."""
         is_open = request.path in OPEN_PATHS or request.path.startswith(OPEN_FOLDER)
         given = "Authorization" in request.headers or API_KEY in request.headers
-        ticket = None if given or not _takes_ticket(request) else request.args.get(TICKET)
+        ticket = None if given or not _takes_ticket(request) else _ticket(request.query_string)
         caller = self._holder(request) if given else None
         if ticket is not None:
             caller = self.tickets.take(ticket, trio.current_time())
@@ -176,6 +176,12 @@ class Auth:
         # All tokens are compared, so that the time taken does not reveal which one was near.
         found = [caller for one in given for token, caller in self._holders.items() if hmac.compare_digest(one, token)]
         return next((caller for caller in found if caller.admin), found[0] if found else None)
+
+
+def _ticket(query: bytes) -> str | None:
+    """Return the ticket of a query, of which anything else may be wrong."""
+    found = parse_qs(query.decode("latin-1"), keep_blank_values=True).get(TICKET)
+    return found[0] if found else None
 
 
 def _takes_ticket(request: BaseRequestWebsocket) -> bool:

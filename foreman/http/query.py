@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from quart import request
 
@@ -12,6 +13,21 @@ from foreman.domain.times import read_time
 
 PAGE = 50
 LONGEST_PAGE = 500
+UTF_8 = "must be UTF-8, percent-encoded"
+
+
+def not_text(query: bytes) -> tuple[str, str] | None:
+    """Return name and value of the first parameter that is not UTF-8, or None: `%ff` would be read as a word."""
+    if query.isascii() and b"%" not in query:
+        return None
+    for pair in query.split(b"&"):
+        try:
+            unquote_to_bytes(pair).decode()
+        except UnicodeDecodeError:
+            shown = pair.decode("ascii", "backslashreplace")
+            name, _, value = shown.partition("=")
+            return (name, value) if name.replace(".", "_").isidentifier() else ("query", shown)
+    return None
 
 
 def check_names(*known: str) -> None:

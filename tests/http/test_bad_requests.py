@@ -58,6 +58,11 @@ QUERIES: list[tuple[str, str, str]] = [
     ("/jobs", "limit=true", f"limit: {PAGE}; given: true"),
     ("/jobs", "limit=%D9%A1", f"limit: {PAGE}; given: ١"),
     ("/jobs", "stat=done&a=b", f"query: must be one of {FILTERS}; given: a, stat"),
+    ("/jobs", "q=%ff", "q: must be UTF-8, percent-encoded; given: %ff"),
+    ("/jobs", "model=a&custom_id=a%e9b", "custom_id: must be UTF-8, percent-encoded; given: a%e9b"),
+    ("/jobs", "metadata.a=%c3", "metadata.a: must be UTF-8, percent-encoded; given: %c3"),
+    ("/jobs/export", "%ff=1", "query: must be UTF-8, percent-encoded; given: %ff=1"),
+    ("/usage", "caller=%ed%a0%80", "caller: must be UTF-8, percent-encoded; given: %ed%a0%80"),
     ("/queue/jobs", "first=5", "query: must be one of limit; given: first"),
     ("/jobs/JOB/events", "since=5", "query: must be one of after; given: since"),
     ("/jobs/JOB/events", "after=x", f"after: {FROM}; given: x"),
@@ -68,6 +73,7 @@ QUERIES: list[tuple[str, str, str]] = [
     ("/events", "after=-1", f"after: {SEQ}; given: -1"),
     ("/events", f"after={LONG}", f"after: {SEQ}; given: {'9' * 77}..."),
     ("/events", "state=x&state=y", f"state: must be one of {STATES}; given: x, y"),
+    ("/events", "model=%ff", "model: must be UTF-8, percent-encoded; given: %ff"),
     ("/events", "color=red", "query: must be one of after, job_id, model, state; given: color"),
 ]
 WAIT = "Prefer: wait: must be a whole number from 1 to 300; given: "

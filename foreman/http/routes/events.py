@@ -17,6 +17,7 @@ from foreman.domain.job import JobEvent, State
 from foreman.http import visibility
 from foreman.http.auth import TICKET
 from foreman.http.context import Context, context
+from foreman.http.query import UTF_8, not_text
 
 events = Blueprint("events", __name__)
 
@@ -32,6 +33,7 @@ async def over_websocket() -> None:
     ctx = context()
     await websocket.accept()
     try:
+        _check_text(websocket.query_string)
         subscription = await _subscribe(ctx, websocket.args, visibility.by(websocket))
     except CursorGone as error:
         await websocket.close(GONE, str(error)[:120])
@@ -48,6 +50,12 @@ async def over_websocket() -> None:
         code, reason = await _emit(subscription)
         nursery.cancel_scope.cancel()
     await websocket.close(code, reason)
+
+
+def _check_text(query: bytes) -> None:
+    """Raise QueryInvalid for a parameter that is not UTF-8."""
+    if found := not_text(query):
+        raise QueryInvalid(*found, UTF_8)
 
 
 async def _emit(subscription: Subscription) -> tuple[int, str]:
@@ -69,6 +77,7 @@ async def over_sse() -> Response:
     if "text/event-stream" not in request.headers.get("Accept", ""):
         raise NotAcceptable(request.headers.get("Accept", ""), "text/event-stream, or a websocket")
     ctx = context()
+    _check_text(request.query_string)
     args = MultiDict(request.args)
     if "after" not in args and (last := request.headers.get("Last-Event-ID")):
         args["after"] = last  # sent by browsers when they reconnect

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, cast
 
 from hypercorn.typing import HTTPScope
 from quart_trio.wrappers import TrioRequest
-from werkzeug.datastructures import Headers
+from werkzeug.datastructures import Headers, MultiDict
 from werkzeug.exceptions import BadRequestKeyError
 from werkzeug.sansio.request import Request as SansIORequest
 
+from foreman.domain.errors import FieldInvalid
+from foreman.http.query import UTF_8, not_text
 from foreman.http.server.inflow import BODY
 
 
@@ -66,6 +68,13 @@ class ReceivedRequest(TrioRequest):
         self.http_version = scope["http_version"]
         self.scope = scope
         self.body = cast(dict[str, Any], scope["state"])[BODY]
+
+    @cached_property
+    def args(self) -> MultiDict[str, str]:
+        """The query's parameters. Raise FieldInvalid for one that is not UTF-8."""
+        if found := not_text(self.query_string):
+            raise FieldInvalid(*found, UTF_8)
+        return super().args
 
     async def close(self) -> None:
         """Do nothing: there are no files of a form to close."""
