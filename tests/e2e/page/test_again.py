@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -114,6 +115,28 @@ def test_a_form_filled_in_from_a_job_makes_the_same_request(page: Page, shared: 
         where = {} if endpoint == "/api/chat" else {"endpoint": endpoint}
         assert made == {**request, **own, **where}
         assert shown is as_json, request
+
+
+def test_numbers_stay_as_they_were_written(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    options = (
+        '{"seed":9007199254740993,"temperature":1.0,"top_p":0.30000000000000004,"x":[1e400,-0,123456789012345678901]}'
+    )
+    messages = (
+        '[{"role":"user","content":"t"}]',
+        '[{"role":"user","content":"t 12345678901234567890"},{"role":"user","content":"u"}]',
+    )
+    for said in messages:
+        text = f'{{"model":"a","messages":{said},"options":{options}}}'
+        made = daemon.http.post("/jobs", content=text, headers={"Content-Type": "application/json"}).json()["job_id"]
+        opened(page, daemon, f"#/new?from={made}")
+        field = page.get_by_label("Options" if said == messages[0] else "Request", exact=False).first
+        expect(field).to_have_value(re.compile("9007199254740993"))
+        page.get_by_role("button", name="Submit").click()
+        page.wait_for_url(re.compile(r"#/jobs/"))
+        [again] = daemon.http.get("/jobs?limit=1").json()["jobs"]
+        assert again["job_id"] != made
+        assert options in daemon.http.get(f"/jobs/{again['job_id']}/request").text.replace(" ", "")
 
 
 def test_a_job_is_edited_and_run_again(page: Page, fresh: Fresh) -> None:

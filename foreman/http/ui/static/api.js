@@ -1,6 +1,7 @@
 /** The public API, with the token where one is wanted, and an admin token where rights are. */
 import { askAdmin, askToken, forget, kept } from "./access.js";
 import { learn } from "./clock.js";
+import { stringify } from "./exact.js";
 
 const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
 const RIGHTS = "admin_required";
@@ -80,7 +81,7 @@ async function send(path, token, { method = "GET", json, headers = {}, signal, b
       ...(json === undefined ? {} : { "Content-Type": "application/json" }),
       ...headers,
     },
-    body: json === undefined ? body : JSON.stringify(json),
+    body: json === undefined ? body : stringify(json),
   };
   try {
     const response = await fetch(path, options);

@@ -1,5 +1,6 @@
 /** A job's request as a program that makes it again: without secrets, its images as files beside the program. */
 import { Embedded, extracted } from "./embedded.js";
+import { stringify } from "./exact.js";
 import { bytes } from "./format.js";
 
 const WIDE = 88; // characters of a line of Python, as formatters have it
@@ -24,7 +25,7 @@ const ANSWERS = { "/api/chat": '["message"]["content"]', "/api/generate": '["res
 export function curl({ endpoint, request, url, token }) {
   const { body, files } = extracted(request);
   const mark = `@${crypto.getRandomValues(new Uint32Array(4)).join("")}@`; // no text has it, so that what is put in its place is that alone
-  const shown = JSON.stringify(body, (_, value) => (value instanceof Embedded ? `${value.prefix}${mark}${value.name}${mark}` : value), 2);
+  const shown = stringify(body, (_, value) => (value instanceof Embedded ? `${value.prefix}${mark}${value.name}${mark}` : value), 2);
   const head = [`curl -s ${url}${endpoint}`, ...(token ? ['-H "Authorization: Bearer $FOREMAN_TOKEN"'] : []), "-H 'Content-Type: application/json'"].join(" \\\n  ");
   if (!files.length) return `${head} \\\n  -d '${shown.replaceAll("'", "'\\''")}'\n`;
   const quoted = shown.replace(/[\\$`]/g, "\\$&");
@@ -99,5 +100,5 @@ function literal(value, depth) {
   if (value instanceof Embedded) return `${value.prefix ? `${JSON.stringify(value.prefix)} + ` : ""}base64_of("${value.name}")`;
   if (Array.isArray(value)) return bracketed("[", value.map((one) => literal(one, depth + 1)), "]", depth);
   if (typeof value === "object") return bracketed("{", Object.entries(value).map(([name, one]) => `${JSON.stringify(name)}: ${literal(one, depth + 1)}`), "}", depth);
-  return JSON.stringify(value);
+  return stringify(value);
 }

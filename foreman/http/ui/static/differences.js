@@ -1,5 +1,6 @@
 /** In what two requests differ, and in what words two texts do. */
 import { extracted } from "./embedded.js";
+import { isText, stringify } from "./exact.js";
 import { bytes } from "./format.js";
 
 const MOST_WORDS = 400; // that are matched with each other; the time is their number squared
@@ -29,7 +30,7 @@ function leaves(request) {
     const inner = value !== null && typeof value === "object" && !("prefix" in value && "data" in value) ? Object.entries(value) : [];
     if (inner.length) for (const [name, one] of inner) walk(one, Array.isArray(value) ? `${path}[${name}]` : path ? `${path}.${name}` : name);
     else if (value?.data !== undefined) found.set(path, { value: value.text, shown: `${value.name}, ${bytes(Math.round(value.data.length * 0.75))}` });
-    else found.set(path, { value: JSON.stringify(value), shown: typeof value === "string" ? value : JSON.stringify(value) });
+    else found.set(path, { value: stringify(value), shown: isText(value) ? value : stringify(value) });
   }
   walk(extracted(request).body, "");
   return found;

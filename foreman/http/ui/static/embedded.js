@@ -1,4 +1,5 @@
 /** Files inside a request, such as images, and the request without them. */
+import { stringify } from "./exact.js";
 
 const DATA_URL = /^(data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,)/;
 const BEGINNINGS = { iVBOR: "png", "/9j/": "jpg", R0lG: "gif", UklG: "webp", Qk: "bmp" }; // of images in base64
@@ -46,10 +47,10 @@ export function extracted(request) {
 /** `{ text, files }`: the request as JSON to read and change, with names in place of the files. */
 export function abbreviated(request) {
   const { body, files } = extracted(request);
-  return { files, text: JSON.stringify(body, (_, value) => (value instanceof Embedded ? marked(value) : value), 2) };
+  return { files, text: stringify(body, (_, value) => (value instanceof Embedded ? marked(value) : value), 2) };
 }
 
-/** A function for JSON.parse that puts the files back where their names are. */
+/** A function for `parse` that puts the files back where their names are. */
 export function restorer(files) {
   const texts = new Map(files.map((file) => [marked(file), file.text]));
   return (_, value) => texts.get(value) ?? value;

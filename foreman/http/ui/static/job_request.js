@@ -4,6 +4,7 @@ import { client, curl, python } from "./as_code.js";
 import { asked } from "./conversation.js";
 import { copy } from "./copy.js";
 import { fill, h } from "./dom.js";
+import { parse, rounded, stringify } from "./exact.js";
 import { Parts, folded, long } from "./parts.js";
 import { Pictures } from "./pictures.js";
 
@@ -38,10 +39,10 @@ export class Asked {
   show(request) {
     this.request = request;
     this.copies.hidden = !this.job;
-    const said = asked(request);
+    const said = asked(rounded(request));
     const { messages, prompt, input, system, instructions, images, ...rest } = request;
     const messageOf = ({ role, parts }) => h("div.message", {}, h("span.label", {}, role), this.parts.show(parts, { model: role === "assistant" }));
-    fill(this.body, said.map(messageOf), said.length ? folded("The rest of the request", rest) : long(JSON.stringify(request, null, 2)));
+    fill(this.body, said.map(messageOf), said.length ? folded("The rest of the request", rest) : long(stringify(request, null, 2)));
   }
 
   /** Say why there is no request to show. */
@@ -60,8 +61,8 @@ function ownFields({ priority, metadata, custom_id: name }) {
   return { priority: priority === "normal" ? null : priority, custom_id: name, metadata: given };
 }
 
-/** Read the request of a job. Throws AnswerError where it is gone, SyntaxError where it is no JSON. */
+/** Read the request of a job, by `parse` of exact.js. Throws AnswerError where it is gone, SyntaxError where it is no JSON. */
 export async function requestOf(id) {
   const response = await ask(`/jobs/${encodeURIComponent(id)}/request`);
-  return JSON.parse(await response.text());
+  return parse(await response.text());
 }

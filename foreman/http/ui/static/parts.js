@@ -1,4 +1,5 @@
 import { h } from "./dom.js";
+import { stringify } from "./exact.js";
 import { count, plural } from "./format.js";
 import { Written } from "./written.js";
 
@@ -68,7 +69,7 @@ export function long(text) {
 
 /** A value as JSON behind a summary, laid out when it is opened. */
 export function folded(summary, value) {
-  const element = h("details", { ontoggle: () => element.children.length === 1 && element.append(long(JSON.stringify(value, null, 2))) }, h("summary", {}, summary));
+  const element = h("details", { ontoggle: () => element.children.length === 1 && element.append(long(stringify(value, null, 2))) }, h("summary", {}, summary));
   return element;
 }
 

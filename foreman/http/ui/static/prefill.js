@@ -1,5 +1,6 @@
 /** The form of a new job, filled in from a job that there is: its fields are such that `payload` makes the same request. */
 import { abbreviated } from "./embedded.js";
+import { isText, stringify } from "./exact.js";
 import { ENDPOINTS, payload } from "./payload.js";
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,/;
@@ -66,12 +67,12 @@ const SHAPES = {
 
 /** The texts of fields; what is no text where one belongs makes another request, and shows as JSON then. */
 function made({ prompt, system, options, schema, extra }, images = []) {
-  const json = (value) => (value === undefined || (typeof value === "object" && !Object.keys(value ?? {}).length) ? "" : JSON.stringify(value, null, 2));
+  const json = (value) => (value === undefined || (typeof value === "object" && !Object.keys(value ?? {}).length) ? "" : stringify(value, null, 2));
   return { fields: { prompt: text(prompt), system: text(system), options: json(options), schema: json(schema), extra: json(extra) }, images };
 }
 
 function text(value) {
-  return typeof value === "string" ? value : "";
+  return isText(value) ? value : "";
 }
 
 function words(content) {
