@@ -55,6 +55,7 @@ def test_a_sound_database_has_no_problems(url: str) -> None:
 
 
 DAMAGE = {
+    "UPDATE fleet_state SET full_text = '{nonsense'": "the note of the index of words is '{nonsense'",
     "DELETE FROM payloads WHERE job_id = '001'": "job 001 has no payload",
     "DELETE FROM artifacts": "job 001 is done and has no answer",
     "UPDATE jobs SET state = 'failed' WHERE id = '001'": "job 001 is not in the state that its last event says",

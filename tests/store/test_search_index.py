@@ -121,6 +121,19 @@ def test_an_index_with_other_words_than_its_jobs_is_told(reopen: Open, path: Pat
     check_that_it_can_be_used(reopen(), path)
 
 
+@pytest.mark.parametrize("note", ["{nonsense", '{"version":"x"}', "5"])
+def test_an_unreadable_note_is_told_and_the_index_made_anew(reopen: Open, path: Path, note: str) -> None:
+    reopen()
+    damage(path, f"UPDATE notes SET value = '{note}' WHERE name = 'full_text'")
+    assert [one.partition(" (")[0] for one in problems(path)] == [f"the note of the index of words is {note!r}"]
+    store = reopen()
+    add(store, asking(6, "new"))
+    keep(store)
+    assert found(store, "old") == ["005", "004", "003", "002", "001"]
+    assert found(store, "new") == ["006"]
+    assert problems(path) == []
+
+
 def test_the_check_of_an_index_waits_for_no_writer_and_delays_none(reopen: Open, path: Path) -> None:
     store = reopen()
     with store.transaction(100):

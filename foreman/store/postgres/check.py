@@ -20,7 +20,7 @@ from foreman.store.postgres.error_codes import first_line
 from foreman.store.postgres.writer import OF_A_JOB
 from foreman.store.records import Indexing
 from foreman.store.sql.consistency import CONTRADICTIONS, ODD_LINES, ROWS, SOME, Report, odd_lines, unreadable
-from foreman.store.sql.search import read_state
+from foreman.store.sql.search import note_problems, read_state
 
 AT_ONCE = 2000  # rows fetched
 
@@ -49,7 +49,8 @@ def check(url: str, blobs: Path | None = None) -> Report:
                 problems += unreadable(table, _each(db, every), read)
             problems += odd_lines(db.execute(ODD_LINES.encode()).fetchmany(SOME))
             if schema == migrate.newest():  # older ones have no blobs
-                [(secret,)] = db.execute("SELECT secret FROM fleet_state").fetchall()
+                [(secret, state)] = db.execute("SELECT secret, full_text FROM fleet_state").fetchall()
+                problems += note_problems(state)
                 folder = None if blobs is None else BlobFolder(blobs / fleet_folder(bytes(secret)))
                 problems += blob_problems(partial(_asked, db), folder, in_use=True)
     return Report(str(address), schema, migrate.newest(), jobs, events, problems)

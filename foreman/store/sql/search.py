@@ -21,14 +21,29 @@ log = structlog.get_logger()
 COMPLETION = "completion"  # the artifact with the answer
 LAST = chr(0x10FFFF)  # after all ids
 OUTDATED = Indexing(0, "")  # to be dropped
+MOST_SHOWN = 80  # characters of an unreadable note
 AT_ONCE = 2**20  # bytes of requests and answers that are read in one step
 
 Text = tuple[str, Sequence[str]]  # the id of a job, and words of its request or answer
 
 
 def read_state(state: str) -> Indexing | None:
-    """Return the stored text of how far the index is as such."""
-    return msgspec.json.decode(state, type=Indexing) if state else None
+    """Return the stored text of how far the index is as such; one that is unreadable has the index made anew."""
+    try:
+        return msgspec.json.decode(state, type=Indexing) if state else None
+    except msgspec.DecodeError:
+        return OUTDATED
+
+
+def note_problems(state: str) -> list[str]:
+    """Return what is wrong with the stored text of how far the index is."""
+    try:
+        if state:
+            msgspec.json.decode(state, type=Indexing)
+    except msgspec.DecodeError as error:
+        shown = state if len(state) <= MOST_SHOWN else state[:MOST_SHOWN] + "..."
+        return [f"the note of the index of words is {shown!r} ({error}): start Foreman, which makes the index anew"]
+    return []
 
 
 class SearchReads(ABC):

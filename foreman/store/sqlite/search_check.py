@@ -7,9 +7,7 @@ import sqlite3
 from collections.abc import Iterable
 from contextlib import closing
 
-import msgspec
-
-from foreman.store.sql.search import read_state
+from foreman.store.sql.search import note_problems, read_state
 from foreman.store.sqlite.search import MAKE, STATE, has_fts5
 
 LARGEST = 64 * 2**20  # bytes of an index that is checked as a whole, in a copy in memory
@@ -38,7 +36,10 @@ def index_problems(db: sqlite3.Connection) -> list[str]:
 
     No writer waits for it.
     """
-    if not has_fts5(db) or not _note(db):
+    note = _note(db)
+    if problems := note_problems(note):
+        return problems
+    if not has_fts5(db) or not note:
         return []
     try:
         db.execute("SELECT rowid FROM search LIMIT 0")
@@ -68,10 +69,7 @@ def _check_copy(db: sqlite3.Connection) -> None:
 
 
 def _dropping(db: sqlite3.Connection) -> bool:
-    try:
-        state = read_state(_note(db))
-    except msgspec.DecodeError:
-        return False
+    state = read_state(_note(db))
     return state is not None and not state.version
 
 
