@@ -76,7 +76,8 @@ def check(database: Path) -> Report:
     try:
         with _reading(database) as db:
             schema = int(db.execute("PRAGMA user_version").fetchone()[0])
-            problems = page_problems(db, f"integrity_check({SOME})")
+            problems, index = page_problems(db, f"integrity_check({SOME})")
+            problems += index
             jobs: dict[str, int] = {}
             events = 0
             if 0 < schema <= newest:
@@ -85,7 +86,7 @@ def check(database: Path) -> Report:
                 events = int(db.execute("SELECT count(*) FROM events").fetchone()[0])
                 problems += _orphans(db)
                 if schema == newest:  # older schemas have other columns
-                    problems += _contradictions(db) + _unreadable(db) + index_problems(db)
+                    problems += _contradictions(db) + _unreadable(db) + ([] if index else index_problems(db))
                     problems += blob_problems(db.execute, BlobFolder(database.parent / BLOBS), in_use=_in_use(database))
             elif schema == 0:
                 problems.append("it holds no tables of Foreman's")
@@ -116,7 +117,7 @@ def quick_check(database: Path) -> str | None:
             if schema > newest:
                 return f"its schema {schema} is newer than this foreman, which knows {newest}"
             if database.stat().st_size <= SMALL:
-                found = page_problems(db, f"quick_check({SOME})")
+                found, _ = page_problems(db, f"quick_check({SOME})")
                 return f"it is damaged: {found[0]}" if found else None
     except sqlite3.Error as error:
         raise StoreRefused(f"it cannot be read: {error}") from error
@@ -147,6 +148,17 @@ def has_fts5() -> bool:
     """Return True if this SQLite can have an index of words."""
     with closing(sqlite3.connect(":memory:")) as db:
         return search.has_fts5(db)
+
+
+def quick_check_index(database: Path) -> str | None:
+    """Return why the index of words of a small database is unusable and what to do, or None. Raise StoreRefused."""
+    try:
+        with _reading(database) as db:
+            schema = int(db.execute("PRAGMA user_version").fetchone()[0])
+            small = schema == max(steps()) and database.stat().st_size <= SMALL
+            return next(iter(index_problems(db)), None) if small else None
+    except sqlite3.Error as error:
+        raise StoreRefused(f"it cannot be read: {error}") from error
 
 
 def indexing(database: Path) -> Indexing | None:

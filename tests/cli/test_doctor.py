@@ -308,3 +308,18 @@ def test_how_far_the_index_of_words_is(invoke: Invoke, tmp_path: Path, upstream:
                 assert store.keep_index(wanted=True, most=1)
             said.append(examine(invoke, tmp_path, "--full-text", **settings)["full text"]["what"])
     assert said == ["0 older jobs are indexed so far", "all jobs are indexed"]
+
+
+def test_a_damaged_index_of_words_is_made_anew_without_a_backup(
+    invoke: Invoke, tmp_path: Path, upstream: Upstream
+) -> None:
+    (tmp_path / "data").mkdir()
+    database = tmp_path / "data" / "foreman.db"
+    with closing(SqliteWriter(database)) as store, store.transaction():
+        store.keep_index(wanted=True, most=1)
+    with closing(sqlite3.connect(database)) as db, db:
+        db.execute("DELETE FROM search_data")
+    found = examine(invoke, tmp_path, "--full-text", ollama_url=upstream.url)
+    assert wrong(found) == ["full text"]
+    assert "the index of words is damaged" in found["full text"]["what"]
+    assert found["full text"]["do"].startswith("start Foreman with full_text off")

@@ -121,6 +121,20 @@ def test_an_index_with_other_words_than_its_jobs_is_told(reopen: Open, path: Pat
     check_that_it_can_be_used(reopen(), path)
 
 
+class Newer:
+    """A connection of SQLite 3.44, whose own checks look at tables of FTS5, too."""
+
+    def execute(self, sql: str, *_: object) -> list[tuple[str]]:
+        return [("ok",), ("malformed inverted index for FTS5 table main.search",), ("row 1 missing from index i",)]
+
+
+def test_damage_that_sqlite_finds_in_the_index_is_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_check, "_dropping", lambda _: False)
+    pages, index = search_check.page_problems(Newer(), "quick_check")  # type: ignore[arg-type]
+    assert pages == ["row 1 missing from index i"]
+    assert [one.partition(" (")[0] for one in index] == ["the index of words is damaged"]
+
+
 @pytest.mark.parametrize("note", ["{nonsense", '{"version":"x"}', "5"])
 def test_an_unreadable_note_is_told_and_the_index_made_anew(reopen: Open, path: Path, note: str) -> None:
     reopen()

@@ -73,7 +73,11 @@ def full_text(settings: Settings) -> Finding | None:
         return bad("full text", f"SQLite {sqlite3.sqlite_version} is built without FTS5", do)
     try:
         url = settings.database_url.get_secret_value()
-        state = integrity.indexing_server(url) if settings.node else integrity.indexing(settings.data_dir / DATABASE)
+        database = settings.data_dir / DATABASE
+        if not settings.node and (why := integrity.quick_check_index(database)):
+            what, _, do = why.rpartition(": ")
+            return bad("full text", what, do)
+        state = integrity.indexing_server(url) if settings.node else integrity.indexing(database)
     except StoreRefused:
         return None  # the check of the store says so
     if state is None or not state.version:

@@ -11,7 +11,7 @@ from foreman.store.sql.search import note_problems, read_state
 from foreman.store.sqlite.search import MAKE, STATE, has_fts5
 
 LARGEST = 64 * 2**20  # bytes of an index that is checked as a whole, in a copy in memory
-_REMEDY = "start Foreman with full_text off until the log says that it is dropped, then with it on"
+REMEDY = "start Foreman with full_text off until the log says that it is dropped, then with it on"
 _COPIED = {  # the tables of FTS5 with words
     "search_data": "id, block",
     "search_content": "id, c0, c1",
@@ -22,13 +22,15 @@ _SIZE = """SELECT (SELECT total(length(block)) FROM search_data)
 _ABOUT_INDEX = re.compile(r'FTS5 table main\.search\b|^fts5: .* table "search"')
 
 
-def page_problems(db: sqlite3.Connection, pragma: str) -> list[str]:
-    """Return what one of SQLite's own checks finds.
+def page_problems(db: sqlite3.Connection, pragma: str) -> tuple[list[str], list[str]]:
+    """Return what one of SQLite's own checks finds, and apart from it what it finds in the index.
 
     From 3.44 on they check tables of FTS5, too: one that is being dropped has lost some of its rows, as it should.
     """
     found = [str(row[0]) for row in db.execute(f"PRAGMA {pragma}") if row[0] != "ok"]
-    return [one for one in found if not _ABOUT_INDEX.search(one)] if found and _dropping(db) else found
+    index = [one for one in found if _ABOUT_INDEX.search(one)]
+    others = [one for one in found if one not in index]
+    return others, [_damaged(one) for one in index] if index and not _dropping(db) else []
 
 
 def index_problems(db: sqlite3.Connection) -> list[str]:
@@ -52,8 +54,12 @@ def index_problems(db: sqlite3.Connection) -> list[str]:
         finally:
             db.execute("ROLLBACK")
     except sqlite3.DatabaseError as error:
-        return [f"the index of words is damaged ({error}): {_REMEDY}"]
+        return [_damaged(error)]
     return []
+
+
+def _damaged(why: object) -> str:
+    return f"the index of words is damaged ({why}): {REMEDY}"
 
 
 def _check_copy(db: sqlite3.Connection) -> None:
