@@ -60,6 +60,7 @@ function route() {
   if (view === "jobs") (id ? job : list)(main, context);
   else if (view === "compare" && id) compare(main, { ...context, ids: [id, other].filter(Boolean) });
   else if (view === "batches") (id ? batch : batches)(main, context);
+  else if (view && !VIEWS.has(view)) return location.replace("#/"); // there is no such view
   else (VIEWS.get(view) ?? now)(main, context);
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href") === `#/${view === "compare" ? "jobs" : view}`;

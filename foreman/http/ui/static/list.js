@@ -53,14 +53,16 @@ export function list(main, { control, feed, query }) {
     try {
       if (!(await mine.load()) || mine !== listing || signal.aborted) return false;
     } catch (fault) {
-      if (!signal.aborted && mine === listing) {
-        toast(fault.message, "bad");
-        say(total, fault.message);
-      }
+      if (!signal.aborted && mine === listing) refuse(fault.message);
       return false;
     }
     draw();
     return true;
+  }
+
+  function refuse(words) {
+    fill(total, h("span.bad", {}, words));
+    view.hidden = true;
   }
 
   async function more() {
@@ -95,6 +97,7 @@ export function list(main, { control, feed, query }) {
   function draw() {
     if (signal.aborted || !listing.loaded) return;
     const { ids, jobs, next } = listing;
+    view.hidden = !ids.length;
     const [first, last] = seen();
     body.style.setProperty("--rows", ids.length);
     const places = ids.slice(first, last).map((id, n) => ({ job: jobs.get(id), place: first + n }));
@@ -110,7 +113,6 @@ export function list(main, { control, feed, query }) {
     actions.show(ids.length > 0);
     if (!ids.length && listing.plain) fill(total, "No jobs yet. ", h("a", { href: "#/new" }, "Submit one"));
     else say(total, ids.length ? words(ids.length, next) : nothing());
-    body.role = ids.length ? "rowgroup" : "none";
     if (next && last === ids.length) more();
   }
 

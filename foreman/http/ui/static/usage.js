@@ -22,7 +22,8 @@ export function usage(main, { control, feed, link, query }) {
   const drawn = charts(period, by);
   const note = h("p.muted.since", { role: "status" }, "Looking …");
   const body = h("tbody");
-  const table = h("div.scroll", { hidden: true, tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share", "Cost"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
+  const table = h("div.scroll", { tabIndex: 0, role: "region", "aria-label": `By ${dimension}` }, h("table.sums", {}, h("thead", {}, h("tr", {}, [dimension, "Done", "Not done", "Read", "Cached", "Written", "Busy", "Share", "Cost"].map((name, place) => h("th", { scope: "col", className: place ? "number" : "" }, capital(name))))), body));
+  const sums = h("section", { "aria-label": "Sums", hidden: true }, h("h2", {}, `By ${dimension}`), table);
   let looked = 0;
   const { signal } = control;
 
@@ -33,7 +34,7 @@ export function usage(main, { control, feed, link, query }) {
     Object.entries(only).map(([name, value]) => h("p.row.chosen", {}, h("span", {}, `Only ${name} `, h("b", {}, called(value))), h("a.button.small", { href: address({ [name]: null }) }, "All of them"))),
     note,
     h("section.charts.wide", { "aria-label": "Charts" }, drawn.elements),
-    h("section", { "aria-label": "Sums" }, h("h2", {}, `By ${dimension}`), table),
+    sums,
   );
 
   function address(change) {
@@ -57,17 +58,17 @@ export function usage(main, { control, feed, link, query }) {
     }
   }, 500);
 
-  function draw({ steps, all, sums }, slots) {
+  function draw({ steps, all, sums: named }, slots) {
     const known = steps.filter((one) => one.figures);
-    drawn.draw({ steps, all, sums, slots, now: now() });
+    drawn.draw({ steps, all, sums: named, slots, now: now() });
     const ended = ENDS.reduce((sum, name) => sum + all[name], 0);
     const paid = all.cost === null ? "" : ` Cost: ${amount(all.cost)}.`;
     const whole = known.length === steps.length ? "" : known.length ? ` Counting began ${whenOf(period)(known[0].at)}.` : "";
     say(note, `${ended ? `${plural(ended, "job")} ended` : "No job ended"} in this period.${paid}${whole}`);
-    table.hidden = !sums.length;
+    sums.hidden = !named.length;
     table.classList.toggle("free", all.cost === null);
     const busy = all.busy_seconds;
-    fill(body, sums.slice(0, ADDED).map((one) => line(one, busy)));
+    fill(body, named.slice(0, ADDED).map((one) => line(one, busy)));
   }
 
   function line(one, busy) {
