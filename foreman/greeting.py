@@ -19,14 +19,15 @@ def has_reader() -> bool:
 
 
 def greeting(settings: Settings, url: str, targets: Sequence[str], models: Sequence[str]) -> str:
-    """Return the lines; `url` is where it listens, `targets` are names with addresses."""
+    """Return the lines, with the address for each kind of client; `targets` are names with addresses."""
     for any_, one in ANY.items():
         url = url.replace(f"//{any_}:", f"//{one}:")
     default = url == "http://127.0.0.1:8080"
     model = models[0] if models else "MODEL"
     lines = {
         "page": f"{url}/",
-        "API": f"{url}/v1 (OpenAI); without /v1 (Ollama, Anthropic)",
+        "Ollama": f"{url} (Anthropic's, too)",
+        "OpenAI": f"{url}/v1",
         "queue": _queue(settings),
         "targets": ", ".join(targets),
         "next": f"foreman run {model}" + ("" if default else f" --url {url}") + ", in another terminal",

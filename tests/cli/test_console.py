@@ -80,6 +80,7 @@ def test_the_greeting_says_where_it_is_and_what_is_next(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path)
     said = greeting(settings, "http://0.0.0.0:8080", ["ollama at http://127.0.0.1:11434"], ["llama3:8b"])
     assert "page      http://127.0.0.1:8080/\n" in said
+    assert "Ollama    http://127.0.0.1:8080 (" in said and "OpenAI    http://127.0.0.1:8080/v1\n" in said
     assert f"queue     {tmp_path}\n" in said
     assert "next      foreman run llama3:8b, in another terminal\n" in said
     shared = Settings(data_dir=tmp_path, database_url=SecretStr("postgresql://me:geheim@db.lan/jobs"))
