@@ -88,6 +88,20 @@ def test_the_terminal_is_put_right_whatever_ends_a_chat(app: App, tmp_path: Path
         assert terminal.modes_restored
 
 
+HANGS_UP_UNSEEN = """
+import ctypes, functools, readline, signal
+readline.set_pre_input_hook(functools.partial(ctypes.CDLL(None)["raise"], int(signal.SIGHUP)))
+"""  # between the prompt and the wait for a key, and without an instruction of Python's after it
+
+
+def test_a_signal_just_before_the_wait_for_a_key_ends_a_chat(app: App, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(HANGS_UP_UNSEEN)
+    with chatting(app, "a", "--no-history", PYTHONPATH=str(tmp_path)) as terminal:
+        assert terminal.ends() == 128 + signal.SIGHUP
+        assert b">>>" in terminal.written
+        assert terminal.modes_restored
+
+
 def test_one_question_in_a_pipe(app: App) -> None:
     done = app.run("run", "a", "summarize", "#echo", given="a long text\n")
     assert (done.returncode, done.stdout) == (0, "a long text summarize #echo \n")
