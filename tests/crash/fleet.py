@@ -34,6 +34,7 @@ ROUND = 50  # faults
 AT_ONCE = 4  # faults that befall a fleet
 PAUSE = (0.1, 0.9)  # seconds between the beginnings of faults
 SETTLED = 90.0  # seconds for all to end once nothing happens any more
+PROBED = 0.25  # seconds between two jobs that look for a free slot
 SETTINGS: dict[str, object] = {
     "slots": 2,
     "poll_interval": "1s",
@@ -230,16 +231,22 @@ class _EverySlot:
         self._fleet, self._told = fleet, told
         self._missing = {node.name for node in fleet.nodes}
         self._count = 0
+        self._next = 0.0  # when another job is due
 
     def is_used(self) -> bool:
-        """Have enough jobs to use all slots; return True once each node has run one in each slot at a time."""
+        """Have enough jobs to use all slots; return True once each node has run one in each slot at a time.
+
+        Jobs come faster than some of the nodes can do them: a node that has never loaded their model leaves them to the
+        others until so many wait that loading it is worth while.
+        """
         working = "FROM jobs WHERE state = 'working' GROUP BY target"
         for target, count in self._fleet.ask(f"SELECT target, count(*) {working}"):
             if count == SETTINGS["slots"]:
                 self._missing.discard(target.partition("@")[2])
         [(waiting,)] = self._fleet.ask("SELECT count(*) FROM jobs WHERE state = 'queued'")
-        if self._missing and not waiting:
+        if self._missing and (not waiting or time.monotonic() >= self._next):
             self._submit()
+            self._next = time.monotonic() + PROBED
         time.sleep(0.05)
         return not self._missing
 
