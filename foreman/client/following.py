@@ -6,15 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
-import msgspec
-
 from foreman.client import requests
-from foreman.client.errors import AnswerTooLarge, Busy, ConnectFailed, NotForeman
+from foreman.client.errors import Busy, ConnectFailed
 from foreman.client.feed_parser import FeedParser
 from foreman.client.operations import FIRST, Clock, Emit, Emitting, Open, Pause, Read, ask
-from foreman.client.reading import TooMuch
 from foreman.client.reconnect import Reconnect
 from foreman.client.types import Job
+from foreman.client.unreadable import told_unreadable
 from foreman.domain.job import TERMINAL
 from foreman.domain.views import Event
 
@@ -76,12 +74,8 @@ def _follow(
             reconnect.connected(clock())
             reading = FIRST
             while goes_on() and (data := (yield reading)):
-                try:
+                with told_unreadable(url, "/events"):
                     events = parser.feed(data)
-                except TooMuch as error:
-                    raise AnswerTooLarge(url, str(error)) from None
-                except msgspec.DecodeError:
-                    raise NotForeman(url, "/events sent an unknown message") from None
                 yield from take(events)
                 reading = Read(parser.heard, told=bool(events))
             pause = reconnect.ended()

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import msgspec
-
-from foreman.client.errors import AnswerTooLarge, ConnectFailed, NotForeman
+from foreman.client.errors import ConnectFailed
 from foreman.client.operations import FIRST, Emit, Emitting, Open, Read
-from foreman.client.reading import TooMuch
 from foreman.client.requests import Ask
+from foreman.client.unreadable import told_unreadable
 
 T = TypeVar("T")
 
@@ -25,7 +23,9 @@ def lines(url: str, ask: Ask[bytes], read: Callable[[bytes], T], called: str) ->
         held.append(first)
         for line in more:
             if whole := b"".join(held):
-                yield Emit(_read(url, whole, read, called))
+                with told_unreadable(url, f"a line of the {called}"):
+                    found = read(whole)
+                yield Emit(found)
             held = [line]
         reading = Read(heard=True, told=bool(more))
     if b"".join(held):
@@ -39,12 +39,3 @@ def pieces(ask: Ask[bytes]) -> Emitting[bytes]:
     while data := (yield reading):
         yield Emit(data)
         reading = Read(heard=True, told=True)
-
-
-def _read(url: str, line: bytes, read: Callable[[bytes], T], called: str) -> T:
-    try:
-        return read(line)
-    except TooMuch as error:
-        raise AnswerTooLarge(url, str(error)) from None
-    except msgspec.DecodeError:
-        raise NotForeman(url, f"{called} that are not JSON") from None

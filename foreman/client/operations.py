@@ -13,8 +13,6 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar
 from uuid import uuid4
 
-import msgspec
-
 from foreman.client import requests, splitting
 from foreman.client.errors import (
     AnswerTooLarge,
@@ -30,10 +28,10 @@ from foreman.client.errors import (
 )
 from foreman.client.limits import Allowance
 from foreman.client.output_parser import Chunk, OutputParser, StartsOver
-from foreman.client.reading import TooMuch
 from foreman.client.reconnect import PAUSES, Reconnect
 from foreman.client.requests import Ask
 from foreman.client.types import Job, Submitted
+from foreman.client.unreadable import told_unreadable
 from foreman.domain.job import State
 from foreman.domain.views import Accepted, Delivery, Event, Rejected
 
@@ -263,12 +261,8 @@ def stream(url: str, job_id: str, retry_for: float, clock: Clock = time.monotoni
                 yield Emit(StartsOver((yield from ask(requests.job(job_id))).attempt))
             reading = FIRST
             while data := (yield reading):
-                try:
+                with told_unreadable(url, "the stream"):
                     found = parser.feed(data)
-                except TooMuch as error:
-                    raise AnswerTooLarge(url, str(error)) from None
-                except msgspec.DecodeError:
-                    raise NotForeman(url, "a stream that is not JSON") from None
                 for item in found:
                     said = True
                     yield Emit(item)

@@ -15,7 +15,6 @@ import msgspec
 
 from foreman import __version__
 from foreman.client.errors import (
-    AnswerTooLarge,
     Busy,
     ClientError,
     ConnectFailed,
@@ -25,8 +24,9 @@ from foreman.client.errors import (
     Unauthorized,
 )
 from foreman.client.quoting import fit, query, quoted
-from foreman.client.reading import TooMuch, decode
+from foreman.client.reading import decode
 from foreman.client.types import Job, Line, Page, Submitted
+from foreman.client.unreadable import told_unreadable
 from foreman.client.writing import encode
 from foreman.domain.views import (
     Accepted,
@@ -291,14 +291,8 @@ def read(ask: Ask[T], url: str, status: int, headers: Mapping[str, str], body: b
         raise error_of(url, status, headers, body)
     if ask.answer is bytes:
         return body  # type: ignore[return-value]
-    try:
+    with told_unreadable(url, ask.path):
         return decode(body, ask.answer)
-    except TooMuch as error:
-        raise AnswerTooLarge(url, str(error)) from None
-    except msgspec.ValidationError:
-        raise NotForeman(url, f"{ask.path} is JSON of another shape") from None
-    except msgspec.DecodeError:
-        raise NotForeman(url, f"{ask.path} is not JSON") from None
 
 
 def error_of(url: str, status: int, headers: Mapping[str, str], body: bytes) -> ClientError:

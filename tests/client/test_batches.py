@@ -127,7 +127,7 @@ def test_results_that_break_off_are_no_results(told: StaticAnswer) -> None:
         assert next(results) == {"custom_id": "one"}
         with pytest.raises(ConnectFailed, match="broke off"):
             next(results)
-        with pytest.raises(NotForeman, match="results that are not JSON"):
+        with pytest.raises(NotForeman, match="a line of the results is not JSON"):
             list(client.batch_results(UNKNOWN))
 
 
