@@ -62,7 +62,7 @@ def proxy(schema: tuple[Server, str]) -> Iterator[CuttingProxy]:
 
 @pytest.fixture
 def store(schema: tuple[Server, str], proxy: CuttingProxy) -> Iterator[PostgresWriter]:
-    with closing(PostgresWriter(schema[0].url(schema[1], proxy.host), Identity("node", "n"))) as found:
+    with opened(schema[0].url(schema[1], proxy.host), "node") as found:
         yield found
 
 
@@ -78,7 +78,7 @@ def sql(url: str, statement: str) -> list[Any]:
 
 @contextmanager
 def opened(url: str, node: str, name: str = "n") -> Iterator[PostgresWriter]:
-    with closing(PostgresWriter(url, Identity(node, name))) as found:
+    with closing(PostgresWriter(f"{url}&connect_timeout=60", Identity(node, name))) as found:  # a busy machine
         yield found
 
 
