@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 START_TIMEOUT = 60.0  # seconds until a child serves
 STOP_TIMEOUT = 15.0  # seconds from SIGTERM until SIGKILL
 LOOK = 0.005  # seconds between looks at what a child has logged
+LAST_WORDS = 20_000  # characters of the log of a Foreman that ended
 
 
 class DaemonEnded(Exception):
@@ -62,7 +63,7 @@ class Daemon:
         with trio.fail_after(START_TIMEOUT):
             while not (url := self._said_url()):
                 if self.process.poll() is not None:
-                    raise DaemonEnded(self.words()[-2000:])
+                    raise DaemonEnded(self.words()[-LAST_WORDS:])
                 await trio.sleep(LOOK)
         self.port = int(url.rpartition(":")[2])
 
@@ -153,7 +154,7 @@ async def serving(data_dir: Path, **settings: object) -> AsyncIterator[Daemon]:
         yield daemon
         code = await daemon.stop()
         if code:
-            raise DaemonEnded(f"exit code {code}: {daemon.words()[-2000:]}")
+            raise DaemonEnded(f"exit code {code}: {daemon.words()[-LAST_WORDS:]}")
     finally:
         await daemon.kill()
 

@@ -38,8 +38,9 @@ def test_a_short_soak_has_its_requests_answered() -> None:
         "7",
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode in (0, 1), done.stderr  # four seconds tell nothing of growth
-    assert "memory" in done.stdout.splitlines()[-1]
+    said = done.stdout + done.stderr
+    assert done.returncode in (0, 1), said  # four seconds tell nothing of growth
+    assert "memory" in done.stdout.splitlines()[-1], said
     statuses = set(re.findall(r"× (\w+)", done.stdout))
-    assert {"200", "202"} <= statuses, done.stdout
-    assert "500" not in statuses, done.stdout
+    assert {"200", "202"} <= statuses, said
+    assert "500" not in statuses, said
