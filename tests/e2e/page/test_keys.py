@@ -1,4 +1,4 @@
-"""The page by keys: shortcuts, their sheet, and the menu of commands."""
+"""The page by keys: shortcuts, their dialog, and the menu of commands."""
 
 from __future__ import annotations
 
@@ -49,27 +49,27 @@ def test_lists_views_and_jobs_are_reached_by_keys_alone(page: Page, fresh: Fresh
     expect(page.get_by_role("heading", name="New job")).to_be_visible()
 
 
-def test_the_sheet_shows_all_shortcuts_and_switches_them_off(page: Page, shared: Daemon) -> None:
+def test_the_dialog_of_shortcuts_shows_all_and_switches_them_off(page: Page, shared: Daemon) -> None:
     opened(page, shared, "#/usage")
     page.keyboard.press("?")
-    sheet = page.get_by_role("dialog", name="Keyboard shortcuts")
+    shortcuts = page.get_by_role("dialog", name="Keyboard shortcuts")
     for words in ("Usage", "Next entry or job", "Cancel the job", "Commands"):
-        expect(sheet).to_contain_text(words)
+        expect(shortcuts).to_contain_text(words)
     for width in (320, 390, 1280):
         page.set_viewport_size({"width": width, "height": 700})
         assert wider(page) <= 0
     assert serious(page) == []
-    sheet.get_by_label("Single keys work on this page").uncheck()
+    shortcuts.get_by_label("Single keys work on this page").uncheck()
     page.keyboard.press("Escape")
-    expect(sheet).to_be_hidden()
+    expect(shortcuts).to_be_hidden()
     page.keyboard.press("?")
     page.keyboard.press("n")
     expect(page.get_by_role("heading", name="Usage", exact=True)).to_be_visible()
-    expect(sheet).to_be_hidden()
+    expect(shortcuts).to_be_hidden()
     page.get_by_role("button", name="You and this page").click()
     page.get_by_role("button", name="Keyboard shortcuts").click()
-    sheet.get_by_label("Single keys work on this page").check()
-    sheet.get_by_role("button", name="Close").click()
+    shortcuts.get_by_label("Single keys work on this page").check()
+    shortcuts.get_by_role("button", name="Close").click()
     page.keyboard.press("n")
     expect(page.get_by_role("heading", name="New job")).to_be_visible()
 

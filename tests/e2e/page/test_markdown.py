@@ -66,7 +66,7 @@ DRAWN = {
     "```\nnever closed": '<div class="code"><pre><code>never closed</code></pre></div>',
     "a\n\n    b\n      c": '<p>a</p><div class="code"><pre><code>b\n  c</code></pre></div>',
     "***\n\n- - -": "<hr><hr>",
-    "t\n|a|b|\n|:-|-:|\n|1|`x\\|y`|\n|2|": '<p>t</p><div class="sheet"><table><thead><tr><th class="left">a</th>'
+    "t\n|a|b|\n|:-|-:|\n|1|`x\\|y`|\n|2|": '<p>t</p><div class="table-frame"><table><thead><tr><th class="left">a</th>'
     '<th class="right">b</th></tr></thead><tbody><tr><td class="left">1</td><td class="right"><code>x|y</code></td>'
     '</tr><tr><td class="left">2</td><td class="right"></td></tr></tbody></table></div>',
     "[a](http://x.y/z) <https://p.q> https://r.s/t(u). [m](mailto:a@b.c)": f"<p>{link('http://x.y/z', 'a')} "

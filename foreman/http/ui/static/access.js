@@ -2,7 +2,7 @@
 import { say } from "./dom.js";
 
 const KEYS = { token: "foreman-token", admin: "foreman-admin-token" };
-export const WAITED = "foreman-waited-for"; // the caller's own, too: what ends are to be told of
+export const WATCHED = "foreman-waited-for"; // the caller's own, too: whose ends are notified of
 const OTHERS = new BroadcastChannel("foreman"); // the other tabs of this browser
 export const changes = new EventTarget();
 const asking = {};
@@ -34,7 +34,7 @@ OTHERS.onmessage = ({ data }) => data === "signed out" && leave();
 
 function leave() {
   for (const kind of Object.keys(KEYS)) forget(kind);
-  localStorage.removeItem(WAITED);
+  localStorage.removeItem(WATCHED);
   history.replaceState(null, "", "#/");
   location.reload();
 }

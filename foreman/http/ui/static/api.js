@@ -1,7 +1,7 @@
 /** The public API, with the token where one is wanted, and an admin token where rights are. */
 import { askAdmin, askToken, forget, kept } from "./access.js";
 import { learn } from "./clock.js";
-import { stringify } from "./exact.js";
+import { stringify } from "./exact_json.js";
 
 const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
 const RIGHTS = "admin_required";

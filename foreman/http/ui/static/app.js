@@ -1,32 +1,32 @@
-import { batch } from "./batch.js";
-import { batches } from "./batches.js";
+import { batchView } from "./batch.js";
+import { batchesView } from "./batches.js";
+import { callerPanel } from "./caller_panel.js";
 import { commands, opening } from "./commands.js";
-import { compare } from "./compare.js";
+import { compareView } from "./compare.js";
 import { h, say } from "./dom.js";
 import { Feed } from "./feed.js";
-import { job } from "./job.js";
+import { jobView } from "./job.js";
 import { listen } from "./keys.js";
 import { Link } from "./link.js";
-import { list } from "./list.js";
+import { listView } from "./list.js";
 import { menu } from "./menu.js";
-import { models } from "./models.js";
+import { modelsView } from "./models.js";
 import { cameFrom } from "./neighbours.js";
-import { now } from "./now.js";
-import { playground } from "./playground.js";
-import { settings } from "./settings.js";
-import { sheet, shown as keys } from "./sheet.js";
-import { submit } from "./submit.js";
-import { targets } from "./targets.js";
-import { teller } from "./tell.js";
-import { usage } from "./usage.js";
-import { who } from "./who.js";
+import { watchEnds } from "./notifications.js";
+import { nowView } from "./now.js";
+import { playgroundView } from "./playground.js";
+import { settingsView } from "./settings.js";
+import { kbd, showShortcuts } from "./shortcuts.js";
+import { submitView } from "./submit.js";
+import { targetsView } from "./targets.js";
+import { usageView } from "./usage.js";
 
 const WORDS = { connecting: "connecting", live: "live", reconnecting: "reconnecting", silent: "target silent", away: "target away", dead: "no answer" };
 
-const VIEWS = new Map(Object.entries({ new: submit, usage, models, playground, settings, targets }));
+const VIEWS = new Map(Object.entries({ new: submitView, usage: usageView, models: modelsView, playground: playgroundView, settings: settingsView, targets: targetsView }));
 
 const main = document.getElementById("main");
-const shown = document.getElementById("link");
+const linkState = document.getElementById("link");
 const notice = document.getElementById("notice");
 const link = new Link();
 const feed = new Feed(link);
@@ -35,8 +35,8 @@ let control = new AbortController(); // of the view that is shown: aborted when 
 /** Say in every view how Foreman and its target are. */
 link.addEventListener("change", () => {
   const { state, words } = link;
-  document.documentElement.dataset.link = shown.dataset.state = state;
-  say(shown.querySelector("span"), WORDS[state]);
+  document.documentElement.dataset.link = linkState.dataset.state = state;
+  say(linkState.querySelector("span"), WORDS[state]);
   say(notice, words);
   notice.hidden = !words;
 });
@@ -57,11 +57,11 @@ function route() {
   control = new AbortController();
   document.title = "Foreman";
   const context = { control, feed, link, id, query: new URLSearchParams(asked) };
-  if (view === "jobs") (id ? job : list)(main, context);
-  else if (view === "compare" && id) compare(main, { ...context, ids: [id, other].filter(Boolean) });
-  else if (view === "batches") (id ? batch : batches)(main, context);
+  if (view === "jobs") (id ? jobView : listView)(main, context);
+  else if (view === "compare" && id) compareView(main, { ...context, ids: [id, other].filter(Boolean) });
+  else if (view === "batches") (id ? batchView : batchesView)(main, context);
   else if (view && !VIEWS.has(view)) return location.replace("#/"); // there is no such view
-  else (VIEWS.get(view) ?? now)(main, context);
+  else (VIEWS.get(view) ?? nowView)(main, context);
   for (const entry of document.querySelectorAll("nav a")) {
     const here = entry.getAttribute("href") === `#/${view === "compare" ? "jobs" : view}`;
     if (here) entry.setAttribute("aria-current", "page");
@@ -75,11 +75,11 @@ addEventListener("hashchange", (event) => {
   cameFrom(new URL(event.oldURL).hash || "#/");
   route();
 });
-const showKeys = () => sheet(commands({ all: true }));
-opening({ menu, sheet: showKeys });
+const shortcuts = () => showShortcuts(commands({ all: true }));
+opening({ menu, shortcuts });
 listen(menu);
 route();
-who([h("a", { href: "#/settings" }, "Settings"), h("button", { onclick: menu }, "Commands", keys("Ctrl+K")), h("button", { onclick: showKeys }, "Keyboard shortcuts", keys("?"))]);
-teller(feed);
+callerPanel([h("a", { href: "#/settings" }, "Settings"), h("button", { onclick: menu }, "Commands", kbd("Ctrl+K")), h("button", { onclick: shortcuts }, "Keyboard shortcuts", kbd("?"))]);
+watchEnds(feed);
 link.run();
 feed.run();

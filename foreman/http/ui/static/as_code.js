@@ -1,6 +1,6 @@
 /** A job's request as a program that makes it again: without secrets, its images as files beside the program. */
 import { Embedded, extracted } from "./embedded.js";
-import { stringify } from "./exact.js";
+import { stringify } from "./exact_json.js";
 import { bytes } from "./format.js";
 
 const WIDE = 88; // characters of a line of Python, as formatters have it

@@ -6,7 +6,7 @@ import { copy } from "./copy.js";
 import { every, fill, gently, h, keyed, say, toast } from "./dom.js";
 import { download } from "./download.js";
 import { bytes, count, heard, moment, plural, seconds } from "./format.js";
-import { tellMe } from "./tell.js";
+import { notifySwitch } from "./notifications.js";
 
 const EVERY = 2000; // ms between looks while it is open; changes of jobs may come before
 const CONTENT = "/content"; // of a file that may be removed before its batch
@@ -16,7 +16,7 @@ const FILES = [
 ];
 
 /** One batch: how far it is, what is wrong with it, its files. */
-export function batch(main, { control, feed, link, id }) {
+export function batchView(main, { control, feed, link, id }) {
   const path = `/batches/${encodeURIComponent(id)}`;
   const title = h("h1.row", {});
   const actions = h("div.row.actions", {});
@@ -148,7 +148,7 @@ export function batch(main, { control, feed, link, id }) {
       ended(found) + found.queued > 0 && h("a.button", { href: `#/jobs?${new URLSearchParams({ batch_id: id })}` }, "Its jobs"),
       isCancellable(found) && h("button", { onclick: () => cancel(found) }, "Cancel"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
-      going && tellMe(`batches/${id}`, named(found)),
+      going && notifySwitch(`batches/${id}`, named(found)),
     );
     if (focused) actions.querySelector("a, button").focus();
   }

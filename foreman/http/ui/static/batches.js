@@ -13,7 +13,7 @@ const GROUPS = [
 ];
 
 /** All batches, newest first. The filter is in the page's address. */
-export function batches(main, { control, feed, link, query }) {
+export function batchesView(main, { control, feed, link, query }) {
   let wanted = query.get("state") ?? "";
   const state = h("select", { onchange: choose }, h("option", { value: "" }, "any"), [...GROUPS, ...[...OPEN, ...OVER].map((name) => [worded(name), name])].map(([words, value]) => h("option", { value }, words)));
   state.value = wanted;

@@ -1,5 +1,5 @@
-import { ask, get } from "./api.js";
 import { whole } from "./answer.js";
+import { ask, get } from "./api.js";
 import { Lines } from "./chat_lines.js";
 import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";

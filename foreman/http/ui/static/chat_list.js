@@ -1,6 +1,6 @@
 import { get } from "./api.js";
 import { MARK, placeOf } from "./chat_thread.js";
-import { fill, h, keyed, say } from "./dom.js";
+import { h, keyed, say } from "./dom.js";
 import { ENDED, day } from "./format.js";
 
 const PAGE = 200; // jobs at a time

@@ -1,5 +1,5 @@
-import { AnswerError, ask, lines } from "./api.js";
 import { delta, whole } from "./answer.js";
+import { AnswerError, ask, lines } from "./api.js";
 import { pause } from "./dom.js";
 
 const AGAIN = 1000; // ms before following again what broke off

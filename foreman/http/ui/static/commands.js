@@ -1,9 +1,9 @@
-/** The commands of the page: one list for the shortcuts, the sheet that shows them, and the menu. */
+/** The commands of the page: one list for the shortcuts, the dialog that shows them, and the menu. */
 import { changes, forget, kept, signOut } from "./access.js";
 import { get, rise } from "./api.js";
 import { toast } from "./dom.js";
+import { act, canAct, canStep, find, step } from "./list_keys.js";
 import { THEMES, paint } from "./theme.js";
-import { act, canAct, canStep, find, step } from "./walk.js";
 
 const GO = "Go to";
 const HERE = "On this page";
@@ -11,9 +11,9 @@ const QUEUE = "The queue";
 const YOU = "You and this page";
 const MOST_BUTTONS = 40;
 let me = null; // who the caller is, as far as known
-let opened = {}; // what opens the menu and the sheet
+let opened = {}; // what opens the menu and the dialog of shortcuts
 
-/** Tell who opens the menu and the sheet, which themselves show the commands. */
+/** Take what opens the menu and the dialog of shortcuts, which themselves show the commands. */
 export function opening(dialogs) {
   opened = dialogs;
 }
@@ -58,7 +58,7 @@ function fixed() {
     { title: "Read the settings again", group: QUEUE, run: () => order("/reload", reloaded) },
     ...THEMES.map((name) => ({ title: `Theme: ${name}`, group: YOU, run: () => paint(name) })),
     { title: "Commands", group: YOU, key: "Ctrl+K", quiet: true, run: () => opened.menu() },
-    { title: "Keyboard shortcuts", group: YOU, key: "?", run: () => opened.sheet() },
+    { title: "Keyboard shortcuts", group: YOU, key: "?", run: () => opened.shortcuts() },
     { title: "Use an admin token", group: YOU, can: () => me?.admin_token_set && !me.rights.includes("admin") && !kept("admin"), run: () => rise() },
     { title: "Drop admin rights", group: YOU, can: () => kept("admin"), run: () => forget("admin") },
     { title: "Sign out", group: YOU, can: () => kept("token"), run: signOut },

@@ -1,4 +1,5 @@
 import { get } from "./api.js";
+import { compareChoice } from "./compare_choice.js";
 import { answered, textOf } from "./conversation.js";
 import { copy } from "./copy.js";
 import { differences, wordwise } from "./differences.js";
@@ -7,16 +8,15 @@ import { ENDED, called, moment, pill, seconds, took } from "./format.js";
 import { used } from "./job_facts.js";
 import { requestOf } from "./job_request.js";
 import { Parts } from "./parts.js";
-import { pick } from "./pick.js";
 import { Pictures } from "./pictures.js";
 import { plainSwitch } from "./written.js";
 
 const LONGEST = 20_000; // characters of a value that are compared word by word
 
 /** Two jobs side by side: their figures, in what their requests differ, their answers. With one id, a choice of the other. */
-export function compare(main, { control, feed, link, ids }) {
+export function compareView(main, { control, feed, link, ids }) {
   if (ids.length < 2) {
-    pick(main, { control, id: ids[0] });
+    compareChoice(main, { control, id: ids[0] });
     return;
   }
   const { signal } = control;

@@ -1,6 +1,6 @@
 /** In what two requests differ, and in what words two texts do. */
 import { extracted } from "./embedded.js";
-import { isText, stringify } from "./exact.js";
+import { isText, stringify } from "./exact_json.js";
 import { bytes } from "./format.js";
 
 const MOST_WORDS = 400; // that are matched with each other; the time is their number squared

@@ -1,5 +1,5 @@
 /** Files inside a request, such as images, and the request without them. */
-import { stringify } from "./exact.js";
+import { stringify } from "./exact_json.js";
 
 const DATA_URL = /^(data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,)/;
 const BEGINNINGS = { iVBOR: "png", "/9j/": "jpg", R0lG: "gif", UklG: "webp", Qk: "bmp" }; // of images in base64

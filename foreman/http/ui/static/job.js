@@ -12,11 +12,11 @@ import { Neighbours } from "./job_neighbours.js";
 import { Asked, requestOf } from "./job_request.js";
 import { Waits } from "./job_waits.js";
 import { LiveText } from "./live.js";
-import { tellMe } from "./tell.js";
+import { notifySwitch } from "./notifications.js";
 import { timeline } from "./timeline.js";
 
 /** One job: what became of it, what was asked, what was answered. */
-export function job(main, { control, feed, link, id }) {
+export function jobView(main, { control, feed, link, id }) {
   const others = new Neighbours();
   const title = h("h1.row", {});
   const known = h("dl.facts", {});
@@ -85,7 +85,7 @@ export function job(main, { control, feed, link, id }) {
       h("a.button", { href: `#/new?from=${id}` }, "Edit and run again"),
       h("a.button", { href: `#/compare/${id}` }, "Compare"),
       h("button", { onclick: () => copy(id, "The id") }, "Copy id"),
-      !ended && tellMe(`jobs/${id}`, called(found)),
+      !ended && notifySwitch(`jobs/${id}`, called(found)),
     );
     if (focused) actions.querySelector("button").focus();
   }

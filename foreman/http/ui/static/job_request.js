@@ -4,7 +4,7 @@ import { client, curl, python } from "./as_code.js";
 import { asked } from "./conversation.js";
 import { copy } from "./copy.js";
 import { fill, h } from "./dom.js";
-import { parse, rounded, stringify } from "./exact.js";
+import { parse, rounded, stringify } from "./exact_json.js";
 import { Parts, folded, long } from "./parts.js";
 import { Pictures } from "./pictures.js";
 

@@ -1,17 +1,17 @@
-import { download } from "./download.js";
 import { fill, gently, h, keyed, say, toast } from "./dom.js";
+import { download } from "./download.js";
 import { FilterForm } from "./filter_form.js";
 import { address, read } from "./filters.js";
 import { count, heard, plural } from "./format.js";
 import { Listing } from "./listing.js";
-import { many } from "./many.js";
 import { head, mark, row } from "./rows.js";
 import { SavedViews } from "./saved_views.js";
+import { selectionActions } from "./selection_actions.js";
 
 const MARGIN = 10; // rows drawn beyond what is seen
 
 /** All jobs: filtered, searched, and only those drawn that are seen. The filters are in the page's address. */
-export function list(main, { control, feed, query }) {
+export function listView(main, { control, feed, query }) {
   const filters = read(query);
   let listing = new Listing({ ...filters });
   const { signal } = control;
@@ -20,7 +20,7 @@ export function list(main, { control, feed, query }) {
   const form = new FilterForm(filters, { changed: choose, search: look, known: (name) => [...listing.jobs.values()].map((job) => job[name]) });
   const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
-  const actions = many(filters, () => (listing.loaded ? listing.selected : null), () => !signal.aborted && again());
+  const actions = selectionActions(filters, () => (listing.loaded ? listing.selected : null), () => !signal.aborted && again());
   const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((fault) => toast(fault.message, "bad"));
   const exports = h("span.row", { role: "group", "aria-label": "Export" }, h("button.small", { onclick: () => save("csv") }, "Export CSV"), h("button.small", { onclick: () => save("ndjson") }, "Export NDJSON"));
   const body = h("div.rows", { role: "rowgroup" });

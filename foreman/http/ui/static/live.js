@@ -1,5 +1,5 @@
-import { ask, lines, AnswerError } from "./api.js";
 import { delta, whole } from "./answer.js";
+import { ask, lines, AnswerError } from "./api.js";
 import { h, pause } from "./dom.js";
 
 const AGAIN = 1000; // ms before following again what broke off

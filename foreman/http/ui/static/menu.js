@@ -4,7 +4,7 @@ import { commands, learnRights } from "./commands.js";
 import { fill, h, say } from "./dom.js";
 import { called } from "./format.js";
 import { fit } from "./match.js";
-import { shown } from "./sheet.js";
+import { kbd } from "./shortcuts.js";
 
 const MOST = 60; // entries shown
 const IDLE = 150; // ms after the last letter before Foreman is asked
@@ -88,7 +88,7 @@ class Menu {
   }
 
   option(one, number) {
-    return h("li.option", { id: `menu-${number}`, role: "option", "aria-selected": "false", onclick: () => this.run(one), onmousemove: () => this.place !== number && this.move(number) }, h("span.grow.long", {}, one.title), one.hint && h("span.muted.hint", {}, one.hint), one.key && shown(one.key));
+    return h("li.option", { id: `menu-${number}`, role: "option", "aria-selected": "false", onclick: () => this.run(one), onmousemove: () => this.place !== number && this.move(number) }, h("span.grow.long", {}, one.title), one.hint && h("span.muted.hint", {}, one.hint), one.key && kbd(one.key));
   }
 
   move(place) {

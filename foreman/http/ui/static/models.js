@@ -9,7 +9,7 @@ const SELDOM = 30_000; // ms between looks at sizes and speeds
 const ORDERS = { name: "name", size: "size, largest first", loaded: "loaded first" };
 
 /** Every model that a target has. Order and search are in the page's address. */
-export function models(main, { control, feed, link, query }) {
+export function modelsView(main, { control, feed, link, query }) {
   const order = Object.hasOwn(ORDERS, query.get("sort")) ? query.get("sort") : "name";
   const sort = h("select", { onchange: () => keep({ sort: sort.value }) }, Object.entries(ORDERS).map(([value, words]) => h("option", { value }, words)));
   const find = h("input", { type: "search", value: query.get("find") ?? "", placeholder: "part of a name", oninput: () => keep({ find: find.value }) });

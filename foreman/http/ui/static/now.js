@@ -13,7 +13,7 @@ const WAITING = 20; // jobs listed
 const RECENT = 10;
 
 /** What the box is doing. */
-export function now(main, { control, feed, link }) {
+export function nowView(main, { control, feed, link }) {
   const figures = new Figures();
   const cards = h("div.targets");
   const fleet = h("section", { "aria-label": "Targets", hidden: true }, h("div.row", {}, h("h2", {}, "Targets", heard()), h("a", { href: "#/targets" }, "All of them")), cards);

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { stringify } from "./exact.js";
+import { stringify } from "./exact_json.js";
 import { count, plural } from "./format.js";
 import { Written } from "./written.js";
 

@@ -1,6 +1,6 @@
 /** What is posted to /jobs for what stands in the form. Throws an Error with what is wrong. */
 import { restorer } from "./embedded.js";
-import { parse } from "./exact.js";
+import { parse } from "./exact_json.js";
 
 export const ENDPOINTS = ["/api/chat", "/api/generate", "/v1/chat/completions", "/v1/responses", "/v1/messages", "/v1/completions", "/api/embed", "/v1/embeddings"];
 const MESSAGES_LENGTH = 1024; // tokens; Anthropic's API wants to be told how long an answer may be

@@ -14,7 +14,7 @@ const NEAR = 80; // px from the end within which what comes is followed
 const TRIES = 20; // to delete what is still being cancelled
 
 /** Chat with any model: each answer is a job, and the jobs are the conversation. */
-export function playground(main, { control, feed, link, id, query }) {
+export function playgroundView(main, { control, feed, link, id, query }) {
   const chat = { id: id ?? null, title: "" };
   const title = h("h1.grow", {}, "Chat");
   const name = h("div.row.titled", {}, title);

@@ -1,6 +1,6 @@
 /** The form of a new job, filled in from a job that there is: its fields are such that `payload` makes the same request. */
 import { abbreviated } from "./embedded.js";
-import { isText, stringify } from "./exact.js";
+import { isText, stringify } from "./exact_json.js";
 import { ENDPOINTS, payload } from "./payload.js";
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,/;

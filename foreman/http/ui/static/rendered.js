@@ -34,7 +34,7 @@ const BLOCKS = {
   },
   table: ({ aligned, head, rows }) => {
     const row = (cells, tag) => h("tr", {}, cells.map((cell, place) => h(`${tag}.${aligned[place]}`, {}, words(cell))));
-    return h("div.sheet", { tabIndex: 0, role: "region", "aria-label": "Table" }, h("table", {}, h("thead", {}, row(head, "th")), h("tbody", {}, rows.map((cells) => row(cells, "td")))));
+    return h("div.table-frame", { tabIndex: 0, role: "region", "aria-label": "Table" }, h("table", {}, h("thead", {}, row(head, "th")), h("tbody", {}, rows.map((cells) => row(cells, "td")))));
   },
 };
 

@@ -1,7 +1,7 @@
+import { cancelButton } from "./cancel_button.js";
 import { fill, h, keyed, say } from "./dom.js";
 import { called, count, pill, seconds, took } from "./format.js";
 import { LiveText } from "./live.js";
-import { canceller } from "./steps.js";
 
 const STREAMS = 3; // texts shown at a time: a browser opens six connections to one server
 const CARDS = 24;
@@ -40,7 +40,7 @@ export class Running {
 function card(job) {
   const one = { job, live: null, where: h("span.muted", {}), state: h("span", {}), time: h("span.time.muted", {}), text: h("p.muted", {}, "Open the job to follow its text.") };
   const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)), one.where);
-  one.element = h("article.card.job", {}, h("div.head", {}, one.state, name, one.time, canceller(job)), one.text);
+  one.element = h("article.card.job", {}, h("div.head", {}, one.state, name, one.time, cancelButton(job)), one.text);
   return one;
 }
 

@@ -8,7 +8,7 @@ import { fit } from "./match.js";
 const ORIGINS = { flag: "an option of the command", environment: "the environment", "secret file": "a secret file", ".env": ".env", file: "the file", default: "default" };
 
 /** The settings in force: what differs from its default first, the others under it. */
-export function settings(main, { control, query }) {
+export function settingsView(main, { control, query }) {
   const search = h("input", { type: "search", value: query.get("find") ?? "", placeholder: "name or words", oninput: () => draw() });
   const total = h("span", { role: "status" }, "Looking …");
   const file = h("span.long");

@@ -2,14 +2,14 @@ import { ask, get } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { STATES, plural } from "./format.js";
 import { requestOf } from "./job_request.js";
+import { notifyAllSwitch, watchSubmitted } from "./notifications.js";
 import { ENDPOINTS, payload } from "./payload.js";
 import { prefill } from "./prefill.js";
-import { submitted, tellAll } from "./tell.js";
 
 const SIMPLE = ["prompt", "system", "options", "schema", "extra"]; // fields that the whole request as JSON stands for
 
 /** A form for one job, filled in from the job that `?from=` names; it leads to the job's page. */
-export function submit(main, { query }) {
+export function submitView(main, { query }) {
   const models = h("datalist", { id: "models" });
   const fault = h("p.fault", { role: "alert", hidden: true });
   const button = h("button.primary", {}, "Submit");
@@ -63,7 +63,7 @@ export function submit(main, { query }) {
         h("div.events", { role: "group", "aria-label": "States sent to the webhook" }, events.map((event) => h("label.check", {}, event, event.value)), h("span.muted", {}, "none chosen: all")),
       ),
     ),
-    tellAll(),
+    notifyAllSwitch(),
     fault,
     h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
@@ -130,7 +130,7 @@ export function submit(main, { query }) {
       const chosen = events.filter((one) => one.checked).map((one) => one.value);
       const json = payload(given, [...kept.images, ...(await Promise.all([...images.files].map(read)))], chosen, kept.files);
       const { job_id: id } = await (await ask("/jobs", { method: "POST", json })).json();
-      submitted(id, json.custom_id);
+      watchSubmitted(id, json.custom_id);
       location.hash = `#/jobs/${id}`;
     } catch (problem) {
       tell(problem.message);

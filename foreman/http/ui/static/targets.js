@@ -5,7 +5,7 @@ import { Nodes } from "./nodes.js";
 import { TargetCard } from "./target_card.js";
 
 /** All targets, with orders to each, and the Foremen that share the queue. */
-export function targets(main, { control, feed, link }) {
+export function targetsView(main, { control, feed, link }) {
   const list = h("div.targets.full", { hidden: true });
   const nodes = new Nodes();
   let cards = new Map();

@@ -10,7 +10,7 @@ const SELDOM = 60_000; // and at longer steps
 const ADDED = 400; // a frame's worth of rows
 
 /** What was done in a period, for whom, how fast. The choice is in the page's address. */
-export function usage(main, { control, feed, link, query }) {
+export function usageView(main, { control, feed, link, query }) {
   const chosen = Object.hasOwn(PERIODS, query.get("period")) ? query.get("period") : "day";
   const period = PERIODS[chosen];
   const by = DIMENSIONS.includes(query.get("by")) ? query.get("by") : "";

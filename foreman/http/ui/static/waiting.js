@@ -1,6 +1,6 @@
+import { cancelButton } from "./cancel_button.js";
 import { fill, h, keyed, say } from "./dom.js";
 import { age, called, count, moment, seconds } from "./format.js";
-import { canceller } from "./steps.js";
 
 /** What waits: the jobs that may run, in their order, and under them those whose time is to come. */
 export class Waiting {
@@ -34,7 +34,7 @@ function entry(job) {
   const one = { position: h("span.position", {}), tag: h("span", {}), when: h("span.when.muted", {}) };
   const name = h("a.name", { href: `#/jobs/${job.job_id}` }, h("b", {}, job.model), " ", h("span.mono.muted", {}, called(job)), job.caller && h("span.muted", {}, ` by ${job.caller}`));
   if (job.priority !== "normal") one.tag = h(`span.tag.${job.priority}`, {}, job.priority);
-  one.element = h("li.card", {}, one.position, name, one.tag, one.when, canceller(job));
+  one.element = h("li.card", {}, one.position, name, one.tag, one.when, cancelButton(job));
   return one;
 }
 

@@ -70,7 +70,7 @@ def test_who_blocks_notifications_is_told_how_and_sees_a_toast(page: Page, fresh
     page.add_init_script(DENYING)
     opened(page, daemon, "#/new")
     page.get_by_label("Tell me when jobs that I submit here end").check()
-    expect(page.locator(".tell-all")).to_contain_text("This browser blocks notifications of this page")
+    expect(page.locator(".notify-all")).to_contain_text("This browser blocks notifications of this page")
     page.get_by_label("Prompt", exact=True).fill("#chunks=3 x")
     page.get_by_role("button", name="Submit").click()
     toast = page.locator(".toast")

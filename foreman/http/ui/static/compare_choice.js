@@ -6,13 +6,13 @@ const LOOKED = 100; // jobs among which one is looked for
 const SHOWN = 12;
 
 /** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
-export function pick(main, { control, id }) {
+export function compareChoice(main, { control, id }) {
   const { signal } = control;
   const fault = h("p.fault", { role: "alert", hidden: true });
   const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
   const list = h("ul.plain.choices", {});
   const about = h("p.muted", {}, "Looking …");
-  fill(main, h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.pick", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), fault, about, list);
+  fill(main, h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), fault, about, list);
 
   offer(id).then(
     (jobs) => {

@@ -8,12 +8,12 @@ import { THEMES, paint, theme } from "./theme.js";
 const QUOTAS = { waiting: "Waiting jobs", running: "Running jobs", tokens_per_hour: "Tokens an hour", max_files: "Files", rate: "Jobs and calls at once" };
 
 /** Keep the button and the panel of the caller up to date; `entries` are further lines of the panel. */
-export function who(entries = []) {
-  const name = document.getElementById("who-name");
-  const panel = document.getElementById("who-panel");
-  const facts = h("div.who-facts");
+export function callerPanel(entries = []) {
+  const name = document.getElementById("caller-name");
+  const panel = document.getElementById("caller-panel");
+  const facts = h("div");
   const limits = h("ul.plain.quotas", { "aria-label": "Quotas" });
-  const admin = h("div.who-admin");
+  const admin = h("div.caller-admin");
   const out = h("button", { hidden: true, onclick: signOut }, "Sign out");
   const about = h("p.muted.small");
   fill(panel, facts, limits, admin, themes(), h("div.entries", {}, entries, out), about);

@@ -17,7 +17,7 @@ const ACTIONS = {
  * Buttons that act on all jobs that the filters select, not only on those that are drawn. `selected` returns what the API
  * is asked for, null where that is not known; `changed` is called after.
  */
-export function many(filters, selected, changed) {
+export function selectionActions(filters, selected, changed) {
   const buttons = Object.keys(ACTIONS).map((name) => h("button.small", { onclick: () => act(name) }, `${ACTIONS[name].verb} these`));
   const bar = h("span.row", { role: "group", "aria-label": "All jobs found" }, buttons);
 

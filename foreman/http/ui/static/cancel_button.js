@@ -3,7 +3,7 @@ import { h, toast } from "./dom.js";
 import { called } from "./format.js";
 
 /** A button that cancels a job; the feed tells what came of it. */
-export function canceller(job) {
+export function cancelButton(job) {
   const button = h("button.small", { "aria-label": `Cancel job ${called(job)}`, title: job.job_id, onclick: cancel }, "Cancel");
 
   async function cancel() {
