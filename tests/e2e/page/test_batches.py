@@ -131,16 +131,16 @@ def test_what_is_wrong_with_an_input_is_shown_by_its_lines(page: Page, start: Fr
     batch_id = ended(daemon, a_batch(daemon, "one", "two", "three", ids=["x", "y", "x"]))
     opened(page, daemon, f"#/batches/{batch_id}")
     expect(page.get_by_role("alert").filter(has_text="Nothing was run")).to_have_text(
-        "Nothing was run: its input has 1 fault."
+        "Nothing was run: its input has 1 error."
     )
-    wrong = page.get_by_role("region", name="Faults of the input")
+    wrong = page.get_by_role("region", name="Errors of the input")
     expect(wrong.get_by_role("listitem")).to_have_count(1)
     expect(wrong).to_contain_text("Line 3")
     expect(wrong).to_contain_text("duplicate_custom_id")
     expect(page.get_by_role("region", name="Progress")).to_be_hidden()
     assert serious(page) == []
     opened(page, daemon, "#/batches")
-    expect(page.get_by_role("table", name="Batches")).to_contain_text("1 fault in its input")
+    expect(page.get_by_role("table", name="Batches")).to_contain_text("1 error in its input")
     opened(page, daemon, "#/batches/batch_01ARZ3NDEKTSV4RRFFQ69G5FAV")
     expect(page.get_by_role("heading", name="No such batch")).to_be_visible()
 
@@ -246,7 +246,7 @@ def test_batches_have_their_place_on_every_screen_and_in_both_themes(page: Page,
     for view, there in (
         ("#/batches", ".batches .tr:nth-child(2)"),
         (f"#/batches/{mixed}", ".counts li"),
-        (f"#/batches/{failed}", ".faults li"),
+        (f"#/batches/{failed}", ".errors li"),
         (f"#/jobs?batch_id={mixed}", ".rows .tr"),
         ("", ".batches .tr"),
     ):
@@ -261,10 +261,10 @@ def test_batches_have_their_place_on_every_screen_and_in_both_themes(page: Page,
             assert serious(page) == [], (width, view)
 
 
-def test_many_batches_and_faults_are_shown_piece_by_piece(page: Page, start: Fresh) -> None:
+def test_many_batches_and_errors_are_shown_piece_by_piece(page: Page, start: Fresh) -> None:
     daemon = start()
     made = shown(daemon, ended(daemon, a_batch(daemon, "one")))
-    faults = [{"code": "duplicate_custom_id", "message": "x" * 80, "line": n + 1, "param": None} for n in range(1000)]
+    errors = [{"code": "duplicate_custom_id", "message": "x" * 80, "line": n + 1, "param": None} for n in range(1000)]
     many = [made | {"batch_id": f"batch_{n:026}", "metadata": {"name": f"number {n}"}} for n in range(120)]
 
     def pages(route: Route) -> None:
@@ -277,7 +277,7 @@ def test_many_batches_and_faults_are_shown_piece_by_piece(page: Page, start: Fre
     page.route("**/batches?*", pages)
     page.route(
         f"**/batches/{many[0]['batch_id']}",
-        lambda route: route.fulfill(json=many[0] | {"state": "failed", "total": None, "errors": faults}),
+        lambda route: route.fulfill(json=many[0] | {"state": "failed", "total": None, "errors": errors}),
     )
     opened(page, daemon, "#/batches")
     rows = page.get_by_role("table", name="Batches").locator(".tr:not(.th)")
@@ -290,5 +290,5 @@ def test_many_batches_and_faults_are_shown_piece_by_piece(page: Page, start: Fre
     expect(rows).to_have_count(120)
     expect(more).to_be_hidden()
     page.goto(f"{daemon.url}/#/batches/{many[0]['batch_id']}")
-    expect(page.locator(".faults li")).to_have_count(1000)
-    expect(page.locator(".faults li").last).to_contain_text("Line 1,000")
+    expect(page.locator(".errors li")).to_have_count(1000)
+    expect(page.locator(".errors li").last).to_contain_text("Line 1,000")

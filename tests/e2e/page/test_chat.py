@@ -156,7 +156,7 @@ def test_options_schema_tools_and_files_go_with_a_prompt(page: Page, fresh: Fres
     assert page.locator(".prompt > .text").inner_text() == "#tool weather?"
 
 
-def test_what_was_written_is_not_lost_and_faults_are_said_in_place(page: Page, fresh: Fresh) -> None:
+def test_what_was_written_is_not_lost_and_errors_are_said_in_place(page: Page, fresh: Fresh) -> None:
     daemon = fresh(max_attempts=1, max_body=20_000)
     opened(page, daemon, "#/playground")
     prompt(page, "#status=400 no")

@@ -44,7 +44,7 @@ export function askToken() {
   asking.token ??= new Promise((resolve) => {
     const dialog = document.getElementById("token");
     const form = dialog.querySelector("form");
-    document.getElementById("token-fault").hidden = !kept("token");
+    document.getElementById("token-error").hidden = !kept("token");
     dialog.oncancel = (event) => event.preventDefault();
     form.onsubmit = () => {
       asking.token = null;
@@ -59,23 +59,23 @@ export function askToken() {
 
 /**
  * Ask for an admin token once, however many calls want it; return it, or null where none was given. `judge` returns what
- * is wrong with a token, or "" for a good one; `fault` is what is wrong already.
+ * is wrong with a token, or "" for a good one; `error` is what is wrong already.
  */
-export function askAdmin(judge, fault = "") {
+export function askAdmin(judge, error = "") {
   asking.admin ??= new Promise((resolve) => {
     const dialog = document.getElementById("admin");
     const form = dialog.querySelector("form");
-    const wrong = document.getElementById("admin-fault");
+    const errorLine = document.getElementById("admin-error");
     const button = form.querySelector(".primary");
     const tell = (words) => {
-      say(wrong, words);
-      wrong.hidden = !words;
+      say(errorLine, words);
+      errorLine.hidden = !words;
     };
     form.onsubmit = async (event) => {
       event.preventDefault();
       const given = form.elements.token.value.trim();
       button.disabled = true;
-      const words = await judge(given).catch((problem) => problem.message);
+      const words = await judge(given).catch((error) => error.message);
       button.disabled = false;
       if (!dialog.open) return; // given up meanwhile
       tell(words);
@@ -90,7 +90,7 @@ export function askAdmin(judge, fault = "") {
       resolve(kept("admin"));
     };
     form.querySelector("[value=no]").onclick = () => dialog.close();
-    tell(fault);
+    tell(error);
     dialog.showModal();
   });
   return asking.admin;

@@ -33,14 +33,14 @@ export async function ask(path, { asks = false, ...options } = {}) {
       continue;
     }
     if (response.ok) return response;
-    const fault = await faultOf(response);
-    if (fault.code !== RIGHTS && response.status !== 401) throw fault;
+    const error = await errorOf(response);
+    if (error.code !== RIGHTS && response.status !== 401) throw error;
     wantAdmin.add(place);
     if (admin !== null && admin === kept("admin")) forget("admin"); // it is good no more
     const stale = admin !== null;
     admin = kept("admin");
     if (admin === null && mayAsk) admin = await askAdmin(judge, await hopeless(stale));
-    if (admin === null) throw new AnswerError(403, RIGHTS, mayAsk ? "Nothing was done: this needs an admin token." : fault.message);
+    if (admin === null) throw new AnswerError(403, RIGHTS, mayAsk ? "Nothing was done: this needs an admin token." : error.message);
   }
 }
 
@@ -60,13 +60,13 @@ export function rise() {
 async function judge(token) {
   const response = await send("/me", token, {});
   if (response.status === 401) return "Foreman does not know this token.";
-  if (!response.ok) throw await faultOf(response);
+  if (!response.ok) throw await errorOf(response);
   const me = await response.json();
   if (me.token === "admin_token") return "";
   return me.token ? `This is the token of ${me.name ?? "a caller without a name"}, which has no admin rights.` : "Foreman does not know this token.";
 }
 
-async function faultOf(response) {
+async function errorOf(response) {
   const said = await response.json().catch(() => ({}));
   return new AnswerError(response.status, said.code ?? "", [said.error ?? `status ${response.status}`, said.hint].filter(Boolean).join(": "));
 }

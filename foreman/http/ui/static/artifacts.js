@@ -24,8 +24,8 @@ export class Artifacts {
 
   entry(one) {
     const box = h("div", {});
-    const open = () => this.open(one, box).catch((fault) => toast(fault.message, "bad"));
-    const download = () => this.download(one).catch((fault) => toast(fault.message, "bad"));
+    const open = () => this.open(one, box).catch((error) => toast(error.message, "bad"));
+    const download = () => this.download(one).catch((error) => toast(error.message, "bad"));
     const title = h("div.row", {}, h("span.mono.long", {}, one.name), h("span.muted", {}, `${one.content_type}, ${bytes(one.size)}`), TEXTS.test(one.content_type) && h("button.small", { "aria-label": `Show ${one.name}`, onclick: open }, "Show"), h("button.small", { "aria-label": `Download ${one.name}`, onclick: download }, "Download"));
     if (/^(image|audio)\//.test(one.content_type)) open();
     return h("li", {}, title, box);

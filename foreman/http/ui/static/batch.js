@@ -1,5 +1,5 @@
 import { ask, get } from "./api.js";
-import { Bar, PARTS, batchPill, ended, faults, furtherMetadata, isCancellable, isLate, isOpen, modelOf, named, pace, progress, timeLeft, worded } from "./batch_parts.js";
+import { Bar, PARTS, batchPill, ended, furtherMetadata, isCancellable, isLate, isOpen, modelOf, named, pace, progress, showErrors, timeLeft, worded } from "./batch_parts.js";
 import { now } from "./clock.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
@@ -20,7 +20,7 @@ export function batchView(main, { control, feed, link, id }) {
   const path = `/batches/${encodeURIComponent(id)}`;
   const title = h("h1.row", {});
   const actions = h("div.row.actions", {});
-  const fault = h("p.fault", { hidden: true, role: "alert" });
+  const errorLine = h("p.error-line", { hidden: true, role: "alert" });
   const late = h("p.late", { hidden: true });
   const bar = new Bar();
   const words = h("b");
@@ -30,8 +30,8 @@ export function batchView(main, { control, feed, link, id }) {
   const steps = h("ol.steps", {});
   const files = h("ul.plain", {});
   const noFiles = h("p.muted", {}, "They are written once all lines have ended.");
-  const problems = h("ol.faults", { tabIndex: 0 });
-  const wrong = h("section.card", { "aria-label": "Faults of the input", hidden: true }, h("h2", {}, "Faults of the input"), problems);
+  const errors = h("ol.errors", { tabIndex: 0 });
+  const wrong = h("section.card", { "aria-label": "Errors of the input", hidden: true }, h("h2", {}, "Errors of the input"), errors);
   const progressed = h("section.card", { "aria-label": "Progress" }, h("div.row.between", {}, words, speed), bar.element, legend);
   const body = [
     progressed,
@@ -44,7 +44,7 @@ export function batchView(main, { control, feed, link, id }) {
   let going = true;
   let shown = "";
 
-  fill(main, title, fault, late, actions, body);
+  fill(main, title, errorLine, late, actions, body);
   for (const element of body) element.classList.add("pending");
 
   const refresh = gently(async () => {
@@ -52,8 +52,8 @@ export function batchView(main, { control, feed, link, id }) {
     try {
       const found = await get(path);
       if (!signal.aborted) show(found);
-    } catch (problem) {
-      if (problem.status !== 404) throw problem;
+    } catch (error) {
+      if (error.status !== 404) throw error;
       control.abort();
       fill(main, h("h1", {}, "No such batch"), h("p.long", {}, `There is no batch ${id}; it may have been removed. `, h("a", { href: "#/batches" }, "All batches")));
     }
@@ -69,8 +69,8 @@ export function batchView(main, { control, feed, link, id }) {
     say(speed, [found.lines_per_minute === null ? "" : pace(found), left].filter(Boolean).join(" · "));
     late.hidden = !isLate(found);
     say(late, late.hidden ? "" : `At this speed its window ends first, ${moment(found.ends_by)}: what is left then expires. The setting batch_window is how long it is.`);
-    fault.hidden = found.state !== "failed";
-    say(fault, fault.hidden ? "" : !found.total ? `Nothing was run: its input has ${plural(found.errors.length, "fault")}.` : (found.errors.at(-1)?.message ?? "It failed."));
+    errorLine.hidden = found.state !== "failed";
+    say(errorLine, errorLine.hidden ? "" : !found.total ? `Nothing was run: its input has ${plural(found.errors.length, "error")}.` : (found.errors.at(-1)?.message ?? "It failed."));
     showCounts(found);
     showFacts(found);
     showTimes(found);
@@ -82,7 +82,7 @@ export function batchView(main, { control, feed, link, id }) {
     showActions(found);
     showFiles(found);
     wrong.hidden = !found.errors.length;
-    faults(problems, found.errors);
+    showErrors(errors, found.errors);
   }
 
   /** The parts of the bar, each with a link to its jobs. */
@@ -162,8 +162,8 @@ export function batchView(main, { control, feed, link, id }) {
     if (!sure) return;
     try {
       await ask(`${path}/cancel`, { method: "POST" });
-    } catch (problem) {
-      toast(problem.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
     }
     refresh();
   }
@@ -181,7 +181,7 @@ export function batchView(main, { control, feed, link, id }) {
   function file(label, link, lines) {
     const said = h("span.muted.long", {}, plural(lines, "line"));
     let name = `${id}_${label.toLowerCase()}.jsonl`;
-    const save = () => download(link, name).catch((problem) => toast(problem.message, "bad"));
+    const save = () => download(link, name).catch((error) => toast(error.message, "bad"));
     const button = h("button.small", { "aria-label": `Download ${label.toLowerCase()}`, onclick: save }, "Download");
     if (link.endsWith(CONTENT)) {
       get(link.slice(0, -CONTENT.length)).then(
@@ -189,8 +189,8 @@ export function batchView(main, { control, feed, link, id }) {
           name = found.filename;
           say(said, `${plural(lines, "line")}, ${bytes(found.bytes)}`);
         },
-        (problem) => {
-          if (problem.status !== 404) return;
+        (error) => {
+          if (error.status !== 404) return;
           say(said, "removed");
           button.hidden = true;
         },

@@ -6,7 +6,7 @@ export const OPEN = ["validating", "in_progress", "finalizing", "cancelling"];
 export const OVER = ["completed", "failed", "cancelled", "expired"];
 export const PARTS = ["done", "failed", "cancelled", "expired"];
 const COLOURS = { validating: "loading", in_progress: "working", finalizing: "loading", cancelling: "cancelled", completed: "done" };
-const AT_ONCE = 50; // faults drawn in a frame
+const AT_ONCE = 50; // errors drawn in a frame
 const CANCELLABLE = new Set(["validating", "in_progress"]);
 
 export function isOpen(batch) {
@@ -49,7 +49,7 @@ export function ended(batch) {
 
 /** How far it is: 900 of 1,000 lines, 12 failed. */
 export function progress(batch) {
-  if (!batch.total) return batch.state === "validating" ? "its input is checked" : batch.errors.length ? `${plural(batch.errors.length, "fault")} in its input` : "nothing was run";
+  if (!batch.total) return batch.state === "validating" ? "its input is checked" : batch.errors.length ? `${plural(batch.errors.length, "error")} in its input` : "nothing was run";
   const worse = PARTS.slice(1).filter((part) => batch[part]);
   const ran = worse.map((part) => `${count(batch[part])} ${part}`);
   return [`${count(ended(batch))} of ${plural(batch.total, "line")}`, ...ran].join(", ");
@@ -110,15 +110,15 @@ export function warn(element, text, isBad) {
 }
 
 /** What is wrong with a batch, line by line; so many a frame that the page stays quick. */
-export function faults(element, errors) {
+export function showErrors(element, errors) {
   fill(element);
   const some = (begin) => {
-    element.append(...errors.slice(begin, begin + AT_ONCE).map(fault));
+    element.append(...errors.slice(begin, begin + AT_ONCE).map(errorRow));
     if (begin + AT_ONCE < errors.length) requestAnimationFrame(() => some(begin + AT_ONCE));
   };
   some(0);
 }
 
-function fault({ line, message, code, param }) {
+function errorRow({ line, message, code, param }) {
   return h("li", {}, h("b", {}, line === null ? "Whole input" : `Line ${count(line)}`), h("span.long", {}, message), h("span.mono.muted", {}, [code, param].filter(Boolean).join(" · ")));
 }

@@ -51,9 +51,9 @@ export function batchesView(main, { control, feed, link, query }) {
         found.push(...page.batches);
         next = page.next;
       } while (next && found.length < pages * PAGE);
-    } catch (fault) {
-      if (fault.status === undefined) throw fault;
-      if (!signal.aborted && asked === wanted && (fault.status || table.hidden)) say(total, fault.message);
+    } catch (error) {
+      if (error.status === undefined) throw error;
+      if (!signal.aborted && asked === wanted && (error.status || table.hidden)) say(total, error.message);
       return;
     }
     if (!signal.aborted && asked === wanted) draw(found, next);

@@ -19,7 +19,7 @@ export async function cancelMany(query) {
 }
 
 function offer(said, changes) {
-  toast(said, "", { verb: "Undo", run: () => takeBack(changes).catch((fault) => toast(fault.message, "bad")) });
+  toast(said, "", { verb: "Undo", run: () => takeBack(changes).catch((error) => toast(error.message, "bad")) });
 }
 
 /** Queue the jobs of a cancel again as they were. */

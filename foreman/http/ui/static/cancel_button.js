@@ -10,8 +10,8 @@ export function cancelButton(job) {
     button.disabled = true;
     try {
       await cancelJob(job);
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
       button.disabled = false;
     }
   }

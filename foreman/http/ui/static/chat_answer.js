@@ -25,14 +25,14 @@ export class ChatAnswer {
     this.thinking = h("details.thought", { hidden: true }, h("summary", {}, "Thinking"), (this.thoughts = new Lines()).element);
     this.text = h("div.spoken", {}, (this.plain = new Lines(this.said)).element);
     this.calls = h("div.calls", { hidden: true });
-    this.fault = h("p.bad.long", { role: "alert", hidden: true });
+    this.errorLine = h("p.bad.long", { role: "alert", hidden: true });
     this.waits = h("p.muted", { hidden: true });
     this.figures = h("span.muted.figures");
     this.copying = h("button.small", { hidden: true, onclick: () => copy(this.said, "The answer"), "aria-label": `Copy the answer of ${model}` }, "Copy");
     this.renew = h("button.small", { hidden: true, onclick: again, "aria-label": `Answer again with ${model}` }, "Again");
     this.link = h("a", { "aria-label": `Job of this answer of ${model}` }, "Job");
     this.link.hidden = true;
-    this.element = h("article.card.chat-answer", { "aria-label": `Answer of ${model}` }, h("div.row.speaker", {}, h("b.grow.long", {}, model), this.badge, this.stopping), this.waits, this.thinking, this.text, this.calls, this.fault, h("div.row.under", {}, this.figures, h("span.row", {}, this.copying, this.renew, this.link)));
+    this.element = h("article.card.chat-answer", { "aria-label": `Answer of ${model}` }, h("div.row.speaker", {}, h("b.grow.long", {}, model), this.badge, this.stopping), this.waits, this.thinking, this.text, this.calls, this.errorLine, h("div.row.under", {}, this.figures, h("span.row", {}, this.copying, this.renew, this.link)));
     if (step.answer?.tool_calls) this.showCalls(step.answer.tool_calls);
     this.mark();
   }
@@ -59,8 +59,8 @@ export class ChatAnswer {
 
   /** Show that the job could not be made. */
   refuse(words) {
-    say(this.fault, words);
-    this.fault.hidden = false;
+    say(this.errorLine, words);
+    this.errorLine.hidden = false;
     this.state = "failed";
     this.mark();
   }
@@ -71,8 +71,8 @@ export class ChatAnswer {
     let job;
     try {
       job = await get(`/jobs/${this.id}`);
-    } catch (fault) {
-      if (fault.status === 404) this.gone();
+    } catch (error) {
+      if (error.status === 404) this.gone();
       return;
     }
     if (this.left) return;
@@ -122,9 +122,9 @@ export class ChatAnswer {
     if (news) this.thinking.open = false;
     if (calls.length) this.showCalls(calls);
     const words = job.state === "done" ? "" : job.state === "cancelled" && text ? CANCELLED : (job.error ?? `The job was ${job.state}.`);
-    say(this.fault, words);
-    this.fault.hidden = !words;
-    this.fault.classList.toggle("bad", job.state !== "cancelled");
+    say(this.errorLine, words);
+    this.errorLine.hidden = !words;
+    this.errorLine.classList.toggle("bad", job.state !== "cancelled");
     say(this.figures, figures(job));
     if (text || calls.length) this.step.answer = { role: "assistant", content: text, ...(calls.length ? { tool_calls: calls } : {}) };
     if (news) this.announce(job.state === "done" ? `${this.model} has answered.` : `${this.model}: ${job.state}.`);
@@ -146,8 +146,8 @@ export class ChatAnswer {
     this.state = null;
     this.link.hidden = true;
     if (this.said) this.draw(this.said);
-    else say(this.fault, "Its job is no longer there.");
-    this.fault.hidden = Boolean(this.said);
+    else say(this.errorLine, "Its job is no longer there.");
+    this.errorLine.hidden = Boolean(this.said);
     this.mark();
     this.changed();
   }
@@ -180,8 +180,8 @@ export class ChatAnswer {
     this.stopping.disabled = true;
     try {
       await ask(`/jobs/${this.id}/cancel`, { method: "POST" });
-    } catch (fault) {
-      if (fault.status !== 409) this.refuse(fault.message);
+    } catch (error) {
+      if (error.status !== 409) this.refuse(error.message);
     }
     this.stopping.disabled = false;
     this.refresh();

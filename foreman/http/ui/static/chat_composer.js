@@ -13,12 +13,12 @@ export class Composer {
     this.area = h("textarea", { name: "prompt", rows: 2, placeholder: "Write a prompt", "aria-label": "Prompt", oninput: () => this.typed(), onkeydown: (event) => this.key(event), onpaste: (event) => this.pasted(event) });
     this.input = h("input", { type: "file", multiple: true, hidden: true, tabIndex: -1, "aria-hidden": "true", onchange: () => this.take([...this.input.files]) });
     this.chips = h("ul.chips", { "aria-label": "Attached files" });
-    this.fault = h("p.bad.long", { role: "alert", hidden: true });
+    this.errorLine = h("p.bad.long", { role: "alert", hidden: true });
     this.note = h("span");
     const keys = h("span.typing", {}, "Enter sends, Shift + Enter begins a line.");
     this.stopping = h("button", { type: "button", hidden: true, onclick: stop }, "Stop");
     this.sending = h("button.primary", {}, "Send");
-    this.element = h("form.card.composer", { onsubmit: (event) => this.submit(event) }, this.chips, this.area, this.fault, h("div.row", {}, h("button.small", { type: "button", onclick: () => this.input.click() }, "Attach"), this.input, h("p.muted.grow.limits", {}, keys, " ", this.note), this.stopping, this.sending));
+    this.element = h("form.card.composer", { onsubmit: (event) => this.submit(event) }, this.chips, this.area, this.errorLine, h("div.row", {}, h("button.small", { type: "button", onclick: () => this.input.click() }, "Attach"), this.input, h("p.muted.grow.limits", {}, keys, " ", this.note), this.stopping, this.sending));
     this.listening = new AbortController();
     for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, (event) => this.drag(event), { signal: this.listening.signal }); // beside it a browser would leave the page for the file
     this.keep(id);
@@ -73,8 +73,8 @@ export class Composer {
       try {
         const one = await attached(file, this.most === null ? Infinity : (this.most / 4) * 3);
         this.files.push({ ...one, address: one.image && shown(one.image) });
-      } catch (fault) {
-        this.say(fault.message);
+      } catch (error) {
+        this.say(error.message);
       }
     }
     this.input.value = "";
@@ -95,8 +95,8 @@ export class Composer {
   }
 
   say(words) {
-    say(this.fault, words);
-    this.fault.hidden = !words;
+    say(this.errorLine, words);
+    this.errorLine.hidden = !words;
   }
 
   busy(yes) {
@@ -115,8 +115,8 @@ export class Composer {
       this.files = [];
       this.typed();
       this.show();
-    } catch (fault) {
-      this.say(fault.message);
+    } catch (error) {
+      this.say(error.message);
     }
     this.sending.disabled = false;
     this.area.focus();

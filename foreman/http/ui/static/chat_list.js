@@ -61,8 +61,8 @@ export class ChatList {
       this.jobs = [...jobs, ...older];
       if (!older.length) this.next = next;
       this.show();
-    } catch (fault) {
-      say(this.note, fault.message);
+    } catch (error) {
+      say(this.note, error.message);
     }
   }
 
@@ -73,8 +73,8 @@ export class ChatList {
       this.jobs.push(...jobs);
       this.next = next;
       this.show();
-    } catch (fault) {
-      say(this.note, fault.message);
+    } catch (error) {
+      say(this.note, error.message);
     }
     this.more.disabled = false;
   }

@@ -78,8 +78,8 @@ function buttons() {
 async function order(path, words) {
   try {
     toast(words(await get(path, { method: "POST" })));
-  } catch (fault) {
-    toast(fault.message, "bad");
+  } catch (error) {
+    toast(error.message, "bad");
   }
 }
 

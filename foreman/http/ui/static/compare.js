@@ -32,7 +32,7 @@ export function compareView(main, { control, feed, link, ids }) {
 
   Promise.all(ids.map(requestOf)).then(
     (found) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), asked(differences(...found))),
-    (problem) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), h("p.muted", {}, problem.status === 404 ? "The request of one of them is no longer kept." : "The requests cannot be compared.")),
+    (error) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), h("p.muted", {}, error.status === 404 ? "The request of one of them is no longer kept." : "The requests cannot be compared.")),
   );
 
   const refresh = gently(async () => {
@@ -40,8 +40,8 @@ export function compareView(main, { control, feed, link, ids }) {
     try {
       const jobs = await Promise.all(ids.map((id) => get(`/jobs/${encodeURIComponent(id)}`)));
       if (!signal.aborted) show(jobs);
-    } catch (problem) {
-      if (problem.status !== 404) throw problem;
+    } catch (error) {
+      if (error.status !== 404) throw error;
       control.abort();
       fill(main, h("h1", {}, "No such job"), h("p.long", {}, "One of these jobs does not exist; it may have been removed. ", h("a", { href: "#/jobs" }, "All jobs")));
     }

@@ -8,11 +8,11 @@ const SHOWN = 12;
 /** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
 export function compareChoice(main, { control, id }) {
   const { signal } = control;
-  const fault = h("p.fault", { role: "alert", hidden: true });
+  const errorLine = h("p.error-line", { role: "alert", hidden: true });
   const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
   const list = h("ul.plain.choices", {});
   const about = h("p.muted", {}, "Looking …");
-  fill(main, h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), fault, about, list);
+  fill(main, h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), errorLine, about, list);
 
   offer(id).then(
     (jobs) => {
@@ -20,26 +20,26 @@ export function compareChoice(main, { control, id }) {
       say(about, jobs.length ? "Or one of these: those with the same prompt first, then the latest." : "There is no other job yet.");
       fill(list, jobs.map((job) => h("li.card", {}, h("a", { href: `#/compare/${id}/${job.job_id}` }, h("span.row", {}, pill(job.state), h("b", {}, job.model), h("span.mono.muted", {}, called(job)), h("span.muted", {}, moment(job.created_at)), job.same && h("span.tag", {}, "same prompt")), job.prompt_excerpt && h("span.long", {}, job.prompt_excerpt)))));
     },
-    (problem) => !signal.aborted && say(about, problem.status === 404 ? `There is no job ${id}.` : problem.message),
+    (error) => !signal.aborted && say(about, error.status === 404 ? `There is no job ${id}.` : error.message),
   );
   input.focus();
 
   async function find(event) {
     event.preventDefault();
     const name = input.value.trim();
-    fault.hidden = true;
+    errorLine.hidden = true;
     try {
       const found = await named(name, id);
       if (found) location.hash = `#/compare/${id}/${found}`;
       else tell(`There is no other job “${name}”.`);
-    } catch (problem) {
-      tell(problem.message);
+    } catch (error) {
+      tell(error.message);
     }
   }
 
   function tell(words) {
-    fault.hidden = false;
-    say(fault, words);
+    errorLine.hidden = false;
+    say(errorLine, words);
   }
 }
 

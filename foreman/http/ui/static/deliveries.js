@@ -33,8 +33,8 @@ export class Deliveries {
     try {
       await ask(`/jobs/${this.id}/deliveries/${one.delivery_id}/redeliver`, { method: "POST" });
       this.changed();
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
     }
   }
 }

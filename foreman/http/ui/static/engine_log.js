@@ -32,8 +32,8 @@ export class EngineLog {
       const { logs } = await get(`/targets/${encodeURIComponent(this.target)}/log?lines=${this.most.value}`, { asks: now });
       this.lines = logs.find((one) => one.model === this.model)?.lines ?? [];
       this.show();
-    } catch (fault) {
-      say(this.text, fault.message);
+    } catch (error) {
+      say(this.text, error.message);
     }
     this.reading = false;
   }

@@ -6,7 +6,7 @@ const MARKED = new RegExp(`"${MARK}([^"]+)"`, "g");
 
 /** JSON.parse of `text`, numbers such as 9007199254740993 or 1.0 marked. Throws SyntaxError. */
 export function parse(text, revive) {
-  JSON.parse(text); // as it was given, so that faults tell their place in it
+  JSON.parse(text); // as it was given, so that errors tell their place in it
   return JSON.parse(text.replace(TOKENS, (found) => (found[0] === '"' || String(Number(found)) === found ? found : `"${MARK}${found}"`)), revive);
 }
 

@@ -21,7 +21,7 @@ export function jobView(main, { control, feed, link, id }) {
   const title = h("h1.row", {});
   const known = h("dl.facts", {});
   const actions = h("div.row.actions", {});
-  const fault = h("p.fault", { hidden: true, role: "alert" });
+  const errorLine = h("p.error-line", { hidden: true, role: "alert" });
   const steps = h("section.card", { "aria-label": "Timeline" });
   const waits = new Waits();
   const request = new Asked();
@@ -33,8 +33,8 @@ export function jobView(main, { control, feed, link, id }) {
   let shown = null; // the state that the page shows
   let ended = false;
 
-  fill(main, others.element, title, fault, actions, known, waits.element, steps, request.element, answer.element, artifacts.element, deliveries.element);
-  requestOf(id).then((found) => !signal.aborted && request.show(found), (problem) => !signal.aborted && request.say(unread(problem)));
+  fill(main, others.element, title, errorLine, actions, known, waits.element, steps, request.element, answer.element, artifacts.element, deliveries.element);
+  requestOf(id).then((found) => !signal.aborted && request.show(found), (error) => !signal.aborted && request.say(unread(error)));
 
   const refresh = gently(async () => {
     if (signal.aborted) return;
@@ -42,8 +42,8 @@ export function jobView(main, { control, feed, link, id }) {
       const path = `/jobs/${encodeURIComponent(id)}`;
       const [found, events, log] = await Promise.all([get(path), pages(path, "events"), pages(path, "deliveries")]);
       if (!signal.aborted) show(found, events, log);
-    } catch (problem) {
-      if (![404, 405, 422].includes(problem.status)) throw problem; // 405 and 422: this is no id
+    } catch (error) {
+      if (![404, 405, 422].includes(error.status)) throw error; // 405 and 422: this is no id
       control.abort();
       fill(main, h("h1", {}, "No such job"), h("p.long", {}, `There is no job ${id}; it may have been removed. `, h("a", { href: "#/jobs" }, "All jobs")));
     }
@@ -51,8 +51,8 @@ export function jobView(main, { control, feed, link, id }) {
 
   function show(found, events, log) {
     ended = ENDED.has(found.state);
-    say(fault, found.error ? `${found.error}${found.error_code ? ` (${found.error_code})` : ""}` : "");
-    fault.hidden = !found.error;
+    say(errorLine, found.error ? `${found.error}${found.error_code ? ` (${found.error_code})` : ""}` : "");
+    errorLine.hidden = !found.error;
     fill(known, facts(found));
     request.of(found);
     waits.show(found).catch(() => {}); // it is asked again with the next beat
@@ -79,7 +79,7 @@ export function jobView(main, { control, feed, link, id }) {
     const focused = actions.contains(document.activeElement);
     fill(
       actions,
-      !ended && h("button", { onclick: () => cancelJob(found).then(refresh, (problem) => toast(problem.message, "bad")) }, "Cancel"),
+      !ended && h("button", { onclick: () => cancelJob(found).then(refresh, (error) => toast(error.message, "bad")) }, "Cancel"),
       ended && found.state !== "done" && !found.batch_id && h("button", { onclick: () => act("POST", "/retry").then((done) => done && refresh()) }, "Retry"),
       ended && !found.batch_id && h("button", { onclick: () => remove(found) }, "Delete"),
       h("a.button", { href: `#/new?from=${id}` }, "Edit and run again"),
@@ -94,8 +94,8 @@ export function jobView(main, { control, feed, link, id }) {
     try {
       await ask(`/jobs/${id}${step}`, { method });
       return true;
-    } catch (problem) {
-      toast(problem.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
       return false;
     }
   }
@@ -123,9 +123,9 @@ export function jobView(main, { control, feed, link, id }) {
 }
 
 /** Why a request cannot be shown. */
-function unread(problem) {
-  if (problem.status === 404) return "The request is no longer kept.";
-  return problem instanceof SyntaxError ? "The request is not JSON." : problem.message;
+function unread(error) {
+  if (error.status === 404) return "The request is no longer kept.";
+  return error instanceof SyntaxError ? "The request is not JSON." : error.message;
 }
 
 /** All changes of a job, page by page. */

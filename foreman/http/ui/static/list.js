@@ -21,7 +21,7 @@ export function listView(main, { control, feed, query }) {
   const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
   const actions = selectionActions(filters, () => (listing.loaded ? listing.selected : null), () => !signal.aborted && again());
-  const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((fault) => toast(fault.message, "bad"));
+  const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((error) => toast(error.message, "bad"));
   const exports = h("span.row", { role: "group", "aria-label": "Export" }, h("button.small", { onclick: () => save("csv") }, "Export CSV"), h("button.small", { onclick: () => save("ndjson") }, "Export NDJSON"));
   const body = h("div.rows", { role: "rowgroup" });
   const title = head(filters.order ? "Ended" : "Submitted");
@@ -52,8 +52,8 @@ export function listView(main, { control, feed, query }) {
     actions.show();
     try {
       if (!(await mine.load()) || mine !== listing || signal.aborted) return false;
-    } catch (fault) {
-      if (!signal.aborted && mine === listing) refuse(fault.message);
+    } catch (error) {
+      if (!signal.aborted && mine === listing) refuse(error.message);
       return false;
     }
     draw();
@@ -71,8 +71,8 @@ export function listView(main, { control, feed, query }) {
     const mine = listing;
     try {
       await mine.more();
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
       mine.next = null;
     }
     loading = false;

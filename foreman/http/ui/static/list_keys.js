@@ -32,8 +32,8 @@ export async function act(verb) {
     if (verb === "cancel") return await cancelJob({ job_id: id });
     await ask(`/jobs/${id}/retry`, { method: "POST" });
     toast(`${short(id)} is queued again.`);
-  } catch (fault) {
-    toast(fault.message, "bad");
+  } catch (error) {
+    toast(error.message, "bad");
   }
 }
 

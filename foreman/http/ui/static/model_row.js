@@ -29,13 +29,13 @@ export class ModelRow {
     this.what = h("p.muted.what.long");
     this.able = h("p.able");
     this.places = h("ul.plain.places", { "aria-label": `Targets of ${name}` });
-    this.fault = h("p.bad.long", { role: "alert", hidden: true });
+    this.errorLine = h("p.bad.long", { role: "alert", hidden: true });
     this.work = h("p.work");
     this.log = this.managed ? new EngineLog(name, this.managed) : null;
     fill(
       this.element,
       h("div.is", {}, h("b.long", {}, name), this.what, this.able),
-      h("div", {}, this.places, this.fault),
+      h("div", {}, this.places, this.errorLine),
       h("div.does", {}, this.work, h("p.row.links", {}, (this.chat = link("playground", "Chat", `Chat with ${name}`)), link("jobs", "Jobs", `Jobs of ${name}`), link("usage", "Usage", `Usage of ${name}`))),
       this.log?.element,
     );
@@ -91,13 +91,13 @@ export class ModelRow {
   /** Send an order; it is obeyed when the answer comes, which may take as long as a load. */
   async order(verb, target, model) {
     this.doing.set(target, verb);
-    this.fault.hidden = true;
+    this.errorLine.hidden = true;
     this.changed();
     try {
       await ask(`/targets/${encodeURIComponent(target)}/${verb}`, { method: "POST", json: { model } });
-    } catch (fault) {
-      fill(this.fault, `${target} did not ${verb} it: ${fault.message}`);
-      this.fault.hidden = false;
+    } catch (error) {
+      fill(this.errorLine, `${target} did not ${verb} it: ${error.message}`);
+      this.errorLine.hidden = false;
     }
     this.doing.delete(target);
     this.changed();

@@ -42,9 +42,9 @@ export function modelsView(main, { control, feed, link, query }) {
         await facts.read(known);
       }
       if (!signal.aborted) draw();
-    } catch (fault) {
-      if (!signal.aborted && !found) say(note, fault.message);
-      throw fault;
+    } catch (error) {
+      if (!signal.aborted && !found) say(note, error.message);
+      throw error;
     }
   }, 500);
 

@@ -46,9 +46,9 @@ async function inList(id, query) {
       list.ids = [...new Set([...list.ids, ...page.jobs.map((one) => one.job_id)])];
       list.next = page.next;
     }
-  } catch (problem) {
-    if (problem.status >= 400 && problem.status < 500) return null; // the list knows filters that the API does not
-    throw problem;
+  } catch (error) {
+    if (error.status >= 400 && error.status < 500) return null; // the list knows filters that the API does not
+    throw error;
   }
 }
 

@@ -105,7 +105,7 @@ async function look(kind) {
 }
 
 async function lookAt(path) {
-  const found = await get(`/${path}`).catch((fault) => (fault.status === 404 ? "gone" : null));
+  const found = await get(`/${path}`).catch((error) => (error.status === 404 ? "gone" : null));
   if (found === "gone") unwatch(path);
   if (!found?.state) return;
   if (path.startsWith("jobs/")) takeIn(path, found);

@@ -46,8 +46,8 @@ export function nowView(main, { control, feed, link }) {
     try {
       await ask(queue?.paused ? "/queue/resume" : "/queue/pause", { method: "POST" });
       readQueue();
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
     }
   }
 

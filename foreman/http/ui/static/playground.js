@@ -20,7 +20,7 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   const name = h("div.row.titled", {}, title);
   const turns = h("ol.turns", { "aria-label": "Conversation" });
   const words = h("p.hidden", { role: "status" });
-  const fault = h("p.fault", { role: "alert", hidden: true });
+  const errorLine = h("p.error-line", { role: "alert", hidden: true });
   const models = new ChatModels(query.get("model") ?? "");
   const settings = new Settings();
   const list = new ChatList(chat.id);
@@ -34,20 +34,20 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   let lastScroll = 0;
   const sizes = new ResizeObserver(toEnd);
 
-  fill(main, h("div.chat", {}, list.element, h("div.talk", { onclick: opened }, name, models.element, settings.element, fault, turns, words, composer.element)));
+  fill(main, h("div.chat", {}, list.element, h("div.talk", { onclick: opened }, name, models.element, settings.element, errorLine, turns, words, composer.element)));
 
   const shared = {
     hears: { announce: (text) => say(words, text), changed: () => changed() },
     modelOf: (column) => models.chosen.find((one) => one.column === column)?.model ?? "a model",
-    edit: (row, input) => submit(said.indexOf(row.turn), input).catch((problem) => composer.say(problem.message)),
-    again: (row, column) => again(row, column).catch((problem) => composer.say(problem.message)),
-    goOn: (row, column, results) => goOn(row, column, results).catch((problem) => composer.say(problem.message)),
+    edit: (row, input) => submit(said.indexOf(row.turn), input).catch((error) => composer.say(error.message)),
+    again: (row, column) => again(row, column).catch((error) => composer.say(error.message)),
+    goOn: (row, column, results) => goOn(row, column, results).catch((error) => composer.say(error.message)),
   };
   const readList = gently(() => !signal.aborted && list.read(), 1000);
 
   get("/api/tags").then(
     (found) => !signal.aborted && models.list((found.models ?? []).map((one) => one.name)),
-    (problem) => !signal.aborted && fail(`Models cannot be listed: ${problem.message}`),
+    (error) => !signal.aborted && fail(`Models cannot be listed: ${error.message}`),
   );
   get("/queue").then(
     ({ defaults }) => {
@@ -61,8 +61,8 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   else composer.area.focus();
 
   function fail(text) {
-    say(fault, text);
-    fault.hidden = !text;
+    say(errorLine, text);
+    errorLine.hidden = !text;
   }
 
   async function open() {
@@ -86,9 +86,9 @@ export function playgroundView(main, { control, feed, link, id, query }) {
       ending = true;
       toEnd();
       composer.area.focus({ preventScroll: true });
-    } catch (problem) {
-      if (!signal.aborted) fail(problem.message);
-      if (problem.status === undefined) throw problem;
+    } catch (error) {
+      if (!signal.aborted) fail(error.message);
+      if (error.status === undefined) throw error;
     }
   }
 
@@ -161,8 +161,8 @@ export function playgroundView(main, { control, feed, link, id, query }) {
       forget(chat.id);
       composer.keep(null);
       location.hash = "#/playground";
-    } catch (problem) {
-      fail(problem.message);
+    } catch (error) {
+      fail(error.message);
     }
   }
 
@@ -173,11 +173,11 @@ export function playgroundView(main, { control, feed, link, id, query }) {
       call(titleOf(text));
       try {
         await submit(said.length, input);
-      } catch (problem) {
+      } catch (error) {
         chat.id = list.current = null; // nothing has become of it
         say(title, "Chat");
         fill(name, title);
-        throw problem;
+        throw error;
       }
       history.replaceState(null, "", `#/playground/${chat.id}`);
       composer.keep(chat.id);

@@ -49,13 +49,13 @@ export function selectionActions(filters, selected, changed) {
     return held(async () => (await ask(`/jobs/${name}?${new URLSearchParams(query)}`, { method: "POST" })).json());
   }
 
-  /** Do something, with the buttons disabled meanwhile; return null after a fault, which is said. */
+  /** Do something, with the buttons disabled meanwhile; return null after an error, which is said. */
   async function held(work) {
     for (const button of buttons) button.disabled = true;
     try {
       return await work();
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
       return null;
     } finally {
       for (const button of buttons) button.disabled = false;

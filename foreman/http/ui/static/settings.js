@@ -30,10 +30,10 @@ export function settingsView(main, { control, query }) {
   async function read(asks = false) {
     try {
       found = await get("/settings", { asks });
-    } catch (fault) {
+    } catch (error) {
       if (signal.aborted) return;
-      say(total, fault.code === "admin_required" ? "" : fault.message);
-      if (fault.code === "admin_required") refuse();
+      say(total, error.code === "admin_required" ? "" : error.message);
+      if (error.code === "admin_required") refuse();
       return;
     }
     if (!signal.aborted) draw();
@@ -62,8 +62,8 @@ export function settingsView(main, { control, query }) {
     try {
       toast(reloaded(await get("/reload", { method: "POST" })));
       await read();
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
     }
     reload.disabled = false;
   }

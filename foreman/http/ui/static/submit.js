@@ -11,7 +11,7 @@ const SIMPLE = ["prompt", "system", "options", "schema", "extra"]; // fields tha
 /** A form for one job, filled in from the job that `?from=` names; it leads to the job's page. */
 export function submitView(main, { query }) {
   const models = h("datalist", { id: "models" });
-  const fault = h("p.fault", { role: "alert", hidden: true });
+  const errorLine = h("p.error-line", { role: "alert", hidden: true });
   const button = h("button.primary", {}, "Submit");
   const field = (label, input, note) => h("label", {}, label, input, note && h("span.muted", {}, note));
   const input = (name, props = {}) => h("input", { name, autocomplete: "off", ...props });
@@ -64,11 +64,11 @@ export function submitView(main, { query }) {
       ),
     ),
     notifyAllSwitch(),
-    fault,
+    errorLine,
     h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
   fill(main, h("h1", {}, "New job"), form);
-  if (query.get("from")) fillIn(query.get("from")).catch((problem) => tell(problem.status === 404 ? `There is no job ${query.get("from")} to begin from.` : problem.message));
+  if (query.get("from")) fillIn(query.get("from")).catch((error) => tell(error.status === 404 ? `There is no job ${query.get("from")} to begin from.` : error.message));
   get("/api/tags").then(
     (found) => {
       fill(models, found.models.map((one) => h("option", { value: one.name })));
@@ -86,9 +86,9 @@ export function submitView(main, { query }) {
   form.elements.prompt.focus();
 
   function tell(words) {
-    fault.hidden = false;
-    say(fault, words);
-    fault.scrollIntoView({ block: "nearest" });
+    errorLine.hidden = false;
+    say(errorLine, words);
+    errorLine.scrollIntoView({ block: "nearest" });
   }
 
   async function fillIn(id) {
@@ -125,15 +125,15 @@ export function submitView(main, { query }) {
     if (button.disabled) return;
     const given = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
     button.disabled = true;
-    fault.hidden = true;
+    errorLine.hidden = true;
     try {
       const chosen = events.filter((one) => one.checked).map((one) => one.value);
       const json = payload(given, [...kept.images, ...(await Promise.all([...images.files].map(read)))], chosen, kept.files);
       const { job_id: id } = await (await ask("/jobs", { method: "POST", json })).json();
       watchSubmitted(id, json.custom_id);
       location.hash = `#/jobs/${id}`;
-    } catch (problem) {
-      tell(problem.message);
+    } catch (error) {
+      tell(error.message);
     } finally {
       button.disabled = false;
     }

@@ -22,8 +22,8 @@ export class TargetCard {
     this.speed = h("span.muted.speed");
     this.slots = h("div.slots", { role: "img" });
     this.loaded = h("ul.tags", { "aria-label": "Loaded models" });
-    this.fault = h("p.bad.long", { hidden: true });
-    this.element = h("article.card.target", { "aria-label": `Target ${target.name}` }, h("div.row", {}, h("b.grow.long", {}, target.name), this.state), h("div.row", {}, this.slots, this.speed), this.loaded, this.fault);
+    this.errorLine = h("p.bad.long", { hidden: true });
+    this.element = h("article.card.target", { "aria-label": `Target ${target.name}` }, h("div.row", {}, h("b.grow.long", {}, target.name), this.state), h("div.row", {}, this.slots, this.speed), this.loaded, this.errorLine);
     if (full) this.complete(target);
   }
 
@@ -54,8 +54,8 @@ export class TargetCard {
     const names = [...new Map(target.loaded.map((one) => [one.model, one])).values()];
     keyed(this.loaded, names, { key: (one) => one.model, make: (one) => this.tag(one), update: (tag, one) => (tag.element.title = `loaded for ${age(one.since)}`) });
     this.loaded.classList.toggle("empty", !names.length);
-    this.fault.hidden = target.up;
-    say(this.fault, target.error ?? "It cannot be reached.");
+    this.errorLine.hidden = target.up;
+    say(this.errorLine, target.error ?? "It cannot be reached.");
     if (this.facts) this.showFacts(target);
   }
 
@@ -94,8 +94,8 @@ export class TargetCard {
     say(this.speed, this.doing);
     try {
       await ask(`/targets/${encodeURIComponent(this.name)}/${verb}`, { method: "POST", ...(model ? { json: { model } } : {}) });
-    } catch (fault) {
-      toast(fault.message, "bad");
+    } catch (error) {
+      toast(error.message, "bad");
     }
     this.doing = "";
     for (const button of buttons) button.disabled = false;
@@ -111,8 +111,8 @@ export class TargetCard {
       const below = this.text.scrollTop + this.text.clientHeight >= this.text.scrollHeight - 4;
       say(this.text, parts.join("\n\n") || "Nothing yet.");
       if (below) this.text.scrollTop = this.text.scrollHeight;
-    } catch (fault) {
-      say(this.text, fault.message);
+    } catch (error) {
+      say(this.text, error.message);
     }
   }
 }

@@ -52,9 +52,9 @@ export function usageView(main, { control, feed, link, query }) {
     try {
       const [found, queue] = await Promise.all([read(period, dimension, only), get("/queue")]);
       if (!signal.aborted) draw(found, queue.slots);
-    } catch (fault) {
-      if (!signal.aborted) say(note, fault.message);
-      throw fault;
+    } catch (error) {
+      if (!signal.aborted) say(note, error.message);
+      throw error;
     }
   }, 500);
 

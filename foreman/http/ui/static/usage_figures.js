@@ -62,10 +62,10 @@ function rows(step, begin, end, query) {
 async function rowsBy(step, begin, end, query) {
   try {
     return (await rows(step, begin, end, query)).rows;
-  } catch (fault) {
+  } catch (error) {
     const until = end ?? Math.ceil(now() / LENGTHS[step]) * LENGTHS[step];
     const half = begin + Math.floor((until - begin) / LENGTHS[step] / 2) * LENGTHS[step];
-    if (!(fault instanceof AnswerError) || fault.status !== 422 || half <= begin) throw fault;
+    if (!(error instanceof AnswerError) || error.status !== 422 || half <= begin) throw error;
     return [...(await rowsBy(step, begin, half, query)), ...(await rowsBy(step, half, end, query))];
   }
 }
