@@ -51,7 +51,7 @@ CONVERSATION: list[dict[str, Any]] = [
             }
         ],
     },
-    {"role": "tool", "tool_call_id": "c1", "content": '{"sky": "grey"}'},
+    {"role": "tool", "tool_call_id": "c1", "content": '{"sky": "grey", "rain": 1.0}'},
     {"role": "user", "content": "#tool #think and tomorrow?"},
 ]
 READ = """async ([name, value]) => (await import("/static/conversation.js"))[name](value)"""
@@ -113,6 +113,7 @@ def test_a_conversation_with_tools_and_images_reads_as_one(page: Page, fresh: Fr
     expect(call).to_contain_text("Calls weather")
     expect(call.locator("dl div")).to_have_text(["cityUlm", "days3"])
     expect(asked).to_contain_text("Result of weather")
+    expect(asked.locator(".call pre")).to_have_text('{\n  "sky": "grey",\n  "rain": 1.0\n}', use_inner_text=True)
     asked.get_by_text("The rest of the request").click()
     expect(asked.locator("details pre")).to_contain_text('"temperature": 0.5')
     answer = page.get_by_role("region", name="Answered")

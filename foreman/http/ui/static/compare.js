@@ -4,7 +4,7 @@ import { answered, textOf } from "./conversation.js";
 import { copy } from "./copy.js";
 import { differences, wordwise } from "./differences.js";
 import { fill, gently, h } from "./dom.js";
-import { ENDED, called, moment, pill, seconds, took } from "./format.js";
+import { ENDED, called, moment, pill, seconds, took, waited } from "./format.js";
 import { used } from "./job_facts.js";
 import { requestOf } from "./job_request.js";
 import { Parts } from "./parts.js";
@@ -74,7 +74,7 @@ function table(jobs) {
     Endpoint: job.endpoint,
     Target: job.target,
     Submitted: moment(job.created_at),
-    Waited: job.started_at && seconds(Math.max(0, Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000),
+    Waited: waited(job) !== null && seconds(waited(job)),
     Took: took(job) !== null && seconds(took(job)),
     Attempt: `${job.attempt} of ${job.max_attempts}`,
     ...used(job.usage),

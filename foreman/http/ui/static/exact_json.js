@@ -15,6 +15,16 @@ export function stringify(value, replace, indent) {
   return JSON.stringify(value, replace, indent)?.replace(MARKED, "$1");
 }
 
+/** A text that is an object or an array in JSON, laid out; null for any other, and for one of more than `most` characters. */
+export function laidOut(text, most) {
+  if (!/^\s*[{[]/.test(text) || text.length > most) return null;
+  try {
+    return stringify(parse(text), null, 2);
+  } catch {
+    return null;
+  }
+}
+
 /** The value with numbers of JavaScript in place of the marked ones, to be shown. */
 export function rounded(value) {
   return JSON.parse(stringify(value));

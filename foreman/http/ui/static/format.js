@@ -65,6 +65,12 @@ export function minute(time) {
   return new Date(time).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }
 
+/** How many seconds a job waited for its first start; null before that. */
+export function waited(job) {
+  if (!job.started_at || !job.created_at) return null;
+  return Math.max(0, Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000;
+}
+
 /** How many seconds a job took, or takes; null while it waits. */
 export function took(job) {
   if (!job.started_at || job.state === "queued") return null;

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { stringify } from "./exact_json.js";
+import { laidOut, stringify } from "./exact_json.js";
 import { count, plural } from "./format.js";
 import { Written } from "./written.js";
 
@@ -46,7 +46,7 @@ export class Parts {
   }
 
   result({ name, text, failed }) {
-    return h("div.call", {}, h("p", {}, failed ? "Error of " : "Result of ", h("b.mono", {}, name)), long(json(text) ?? text));
+    return h("div.call", {}, h("p", {}, failed ? "Error of " : "Result of ", h("b.mono", {}, name)), long(laidOut(text, LONGEST) ?? text));
   }
 
   vectors({ vectors }) {
@@ -80,13 +80,4 @@ function values(given) {
   const named = Object.entries(given);
   if (!named.length) return h("p.muted", {}, "without arguments");
   return h("dl.given", {}, named.map(([name, value]) => h("div", {}, h("dt.mono", {}, name), h("dd", {}, `${value}`.slice(0, LONGEST)))));
-}
-
-function json(text) {
-  if (!/^\s*[{[]/.test(text) || text.length > LONGEST) return null;
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return null;
-  }
 }

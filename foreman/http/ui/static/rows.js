@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { called, count, day, moment, pill, seconds, speed, took } from "./format.js";
+import { called, count, day, moment, pill, seconds, speed, took, waited } from "./format.js";
 
 /** The head of a table of jobs; `when` is the column of times. */
 export function head(when = "Submitted") {
@@ -9,7 +9,6 @@ export function head(when = "Submitted") {
 
 /** One job as a row that leads to it; `when` is the time that it shows. */
 export function row(job, when = "created_at") {
-  const waited = job.started_at && job.created_at ? Math.max(0, Date.parse(job.started_at) - Date.parse(job.created_at)) / 1000 : null;
   const later = job.state === "queued" && job.not_before; // what it waits for
   const { answer_tokens: written = null, tokens_per_second: fast = null } = job.usage ?? {};
   return h(
@@ -20,7 +19,7 @@ export function row(job, when = "created_at") {
     h("span.prompt", { role: "cell", title: job.prompt_excerpt }, job.prompt_excerpt ?? ""),
     h("span.model", { role: "cell", title: job.model }, job.model),
     h("span.when", { role: "cell" }, moment(job[when])),
-    h("span.waited", { role: "cell", title: later ? `not before ${moment(later)}` : null }, later ? `till ${day(later)}` : seconds(waited)),
+    h("span.waited", { role: "cell", title: later ? `not before ${moment(later)}` : null }, later ? `till ${day(later)}` : seconds(waited(job))),
     h("span.took", { role: "cell" }, seconds(took(job))),
     h("span.tokens", { role: "cell", title: spent(job.usage) }, written === null ? "–" : count(written)),
     h("span.speed", { role: "cell" }, fast === null ? "–" : speed(fast)),

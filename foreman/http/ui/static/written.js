@@ -1,4 +1,5 @@
 import { fill, h, pause } from "./dom.js";
+import { laidOut } from "./exact_json.js";
 import { count } from "./format.js";
 import { pieces } from "./pieces.js";
 import { code, marked, rendered } from "./rendered.js";
@@ -14,7 +15,7 @@ let plain = localStorage.getItem(KEY) === "yes";
 export class Written {
   constructor(text, { drawn = true } = {}) {
     this.text = text;
-    this.json = drawn ? json(text) : null;
+    this.json = drawn ? laidOut(text, LONGEST_JSON) : null;
     this.marked = this.json !== null || (drawn && marked(pieces(text).next().value?.markdown ?? ""));
     this.element = h("div.written", {});
     this.turn = 0;
@@ -67,14 +68,4 @@ export function plainSwitch() {
   }
   show();
   return button;
-}
-
-function json(text) {
-  const begin = text.trimStart()[0];
-  if ((begin !== "{" && begin !== "[") || text.length > LONGEST_JSON) return null;
-  try {
-    return JSON.stringify(JSON.parse(text), null, 2);
-  } catch {
-    return null;
-  }
 }
