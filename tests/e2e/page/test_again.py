@@ -15,7 +15,7 @@ from typing import Any, Literal
 from playwright.sync_api import Page, expect
 
 from tests.e2e.page.seen import opened, serious, wider
-from tests.support.api import chat, job, state, submit
+from tests.support.api import chat, job, state, submit, submit_many
 from tests.support.foreman import Daemon, until
 
 Fresh = Callable[..., Daemon]
@@ -284,6 +284,22 @@ def test_the_jobs_before_and_after_are_those_of_the_list_one_came_from(page: Pag
     page.get_by_role("link", name="Now", exact=True).click()
     page.locator(f'[data-id="{ids[5]}"] a').click()
     expect(walk.locator("[rel=next]")).to_have_attribute("href", f"#/jobs/{ids[4]}")
+
+
+def test_the_jobs_before_and_after_are_those_that_find_found_in_its_order(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    daemon.http.post("/queue/pause")
+    ids = submit_many(daemon, (chat(model="ab"[n % 2], custom_id=f"rev-{n}") for n in range(14)))
+    walk = page.get_by_role("navigation", name="Other jobs")
+    jobs = page.get_by_role("table", name="Jobs")
+    opened(page, daemon, f"#/jobs?model=a&find={ids[0][:8]}")  # with which all ids begin
+    jobs.get_by_role("link", name="rev-4", exact=True).click()
+    expect(walk.locator("[rel=next]")).to_have_attribute("href", f"#/jobs/{ids[2]}")
+    expect(walk.locator("[rel=prev]")).to_have_attribute("href", f"#/jobs/{ids[6]}")
+    opened(page, daemon, "#/jobs?find=rev-1")  # which begins others, and goes before them
+    jobs.get_by_role("link", name="rev-1", exact=True).click()
+    expect(walk.locator("[rel=next]")).to_have_attribute("href", f"#/jobs/{ids[13]}")
+    expect(walk.get_by_role("button", name="Previous")).to_be_disabled()
 
 
 def test_a_waiting_job_says_why_and_what_goes_first(page: Page, fresh: Fresh) -> None:

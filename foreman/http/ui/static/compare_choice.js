@@ -1,6 +1,7 @@
 import { get } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { called, moment, pill, short } from "./format.js";
+import { readJobs, searches } from "./job_search.js";
 
 const LOOKED = 100; // jobs among which one is looked for
 const SHOWN = 12;
@@ -44,10 +45,13 @@ export function compareChoice(main, { control, id }) {
 }
 
 async function named(name, id) {
-  const part = name.toUpperCase().replace(/^…/, "");
-  const byId = /^[0-9A-HJKMNP-TV-Z]{6,26}$/.test(part) ? (await get(`/jobs?id=${part}&limit=2`)).jobs : [];
-  const byName = (await get(`/jobs?${new URLSearchParams({ custom_id: name, limit: 2 })}`)).jobs;
-  return [...byId, ...byName].find((job) => job.job_id !== id)?.job_id ?? null;
+  const { byId } = searches(name);
+  for (const search of [byId, { custom_id: name }].filter(Boolean)) {
+    const { jobs } = await readJobs({ ...search, limit: 2 });
+    const other = jobs.find((job) => job.job_id !== id);
+    if (other) return other.job_id;
+  }
+  return null;
 }
 
 /** The latest jobs, those first that were asked the same. */

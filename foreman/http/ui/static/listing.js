@@ -1,10 +1,8 @@
-import { get } from "./api.js";
-import { asked } from "./filters.js";
 import { ENDED } from "./format.js";
+import { readJobs, resolve } from "./job_search.js";
 
 const PAGE = 200; // jobs read at a time
 const KEPT = 20_000; // jobs; older ones are read again when somebody looks
-const ID_PART = /^[0-9A-HJKMNP-TV-Z]{6,26}$/;
 
 /** The jobs that filters let through, kept true by the feed. */
 export class Listing {
@@ -27,9 +25,13 @@ export class Listing {
   /** Read the first page anew; return whether it is still wanted. */
   async load() {
     const mine = ++this.asked;
-    const first = await this.resolve();
+    const { selected, exact } = await resolve(this.filters);
+    if (mine !== this.asked) return false;
+    this.selected = selected;
+    this.exact = exact?.job_id ?? null;
     const page = await this.page(null);
     if (mine !== this.asked) return false;
+    const first = exact ? [exact] : [];
     this.add([...first, ...page.jobs]);
     const ids = unique([...first, ...page.jobs].map((job) => job.job_id));
     this.ids = [...this.newer(ids), ...ids];
@@ -56,7 +58,7 @@ export class Listing {
   async reread(first, last) {
     const mine = this.asked;
     if (this.filters.order || !this.ids.slice(first, last).some((id) => this.jobs.get(id).told)) return;
-    const page = await read({ ...this.selected, limit: last - first, after: this.ids[first - 1] });
+    const page = await readJobs({ ...this.selected, limit: last - first, after: this.ids[first - 1] });
     if (mine === this.asked) this.add(page.jobs);
   }
 
@@ -76,27 +78,7 @@ export class Listing {
 
   page(after) {
     const { order } = this.filters;
-    return read({ ...this.selected, order, limit: PAGE, after });
-  }
-
-  /**
-   * Decide what the API is asked for, in `selected`: jobs by custom id where any begins with what is looked for, else by
-   * a part of their id. Return the job that is called exactly so, if there is one.
-   */
-  async resolve() {
-    const { find } = this.filters;
-    const rest = asked(this.filters);
-    this.selected = rest;
-    if (!find) return [];
-    const begins = find.endsWith("*") ? find : `${find}*`;
-    const part = find.toUpperCase().replace(/^…/, "");
-    const [named, begun] = await Promise.all([begins === find ? { jobs: [] } : read({ ...rest, custom_id: find, limit: 2 }), read({ ...rest, custom_id: begins, limit: 1 })]);
-    const byId = !begun.jobs.length && ID_PART.test(part);
-    this.selected = { ...rest, ...(byId ? { id: part } : { custom_id: begins }) };
-    const found = byId ? await read({ ...this.selected, limit: 2 }) : named;
-    if (found.jobs.length !== 1) return [];
-    this.exact = found.jobs[0].job_id;
-    return found.jobs;
+    return readJobs({ ...this.selected, order, limit: PAGE, after });
   }
 
   add(jobs) {
@@ -135,10 +117,6 @@ export class Listing {
     if (states) this.ids = this.ids.filter((id) => states.has(this.jobs.get(id).state));
     return stale;
   }
-}
-
-function read(query) {
-  return get(`/jobs?${new URLSearchParams(Object.entries(query).filter(([name, value]) => value || name.startsWith("metadata.")))}`);
 }
 
 function follow(job, change) {

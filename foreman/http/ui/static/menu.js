@@ -3,12 +3,12 @@ import { get } from "./api.js";
 import { commands, learnRights } from "./commands.js";
 import { fill, h, say } from "./dom.js";
 import { called } from "./format.js";
+import { readJobs, searches } from "./job_search.js";
 import { fit } from "./match.js";
 import { kbd } from "./shortcuts.js";
 
 const MOST = 60; // entries shown
 const IDLE = 150; // ms after the last letter before Foreman is asked
-const JOB_ID = /^[0-9A-HJKMNP-TV-Z]{6,26}$/;
 const FOUND = 8; // jobs shown of one look
 
 class Menu {
@@ -61,9 +61,8 @@ class Menu {
 
   async findJobs(asked) {
     const mine = ++this.asked;
-    const part = asked.toUpperCase().replace(/^…/, "");
-    const looks = [{ custom_id: asked.endsWith("*") ? asked : `${asked}*` }, ...(JOB_ID.test(part) ? [{ id: part }] : [])];
-    const found = await Promise.all(looks.map((look) => get(`/jobs?${new URLSearchParams({ ...look, limit: FOUND })}`).then(({ jobs }) => jobs, () => [])));
+    const { byName, byId } = searches(asked);
+    const found = await Promise.all([byName, byId].filter(Boolean).map((search) => readJobs({ ...search, limit: FOUND }).then(({ jobs }) => jobs, () => [])));
     if (mine !== this.asked || this.input.value.trim() !== asked) return;
     const jobs = new Map(found.flat().map((job) => [job.job_id, job]));
     this.jobs = [...jobs.values()].map((job) => thing("Jobs", called(job), `${job.state} · ${job.model}`, `#/jobs/${job.job_id}`));

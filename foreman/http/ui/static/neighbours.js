@@ -1,14 +1,15 @@
 /** Which job comes before and after another: in the list that the reader came from, with its filters, else by time. */
 import { get } from "./api.js";
 import { now } from "./clock.js";
-import { asked as forApi, read } from "./filters.js";
+import { read } from "./filters.js";
+import { readJobs, resolve } from "./job_search.js";
 
 const KEY = "foreman-list"; // of the session: the query of the list that the reader came from
 const SIZES = [50, 500]; // jobs of the first page of a list, and of each further one
 const MOST = 5000; // jobs of a list that are looked through; further down the order is that of all jobs
 const PAGES = 10; // of jobs that came within one span of time
 
-let known = null; // { query, ids, next }: what has been read of that list
+let known = null; // { query, selected, ids, next }: what has been read of that list
 
 /** Take note of the page's address before this one: from a list its jobs are walked through, from elsewhere all jobs. */
 export function cameFrom(address) {
@@ -34,15 +35,17 @@ export async function neighbours(job) {
 }
 
 async function inList(id, query) {
-  if (known?.query !== query) known = { query, ids: [], next: "" };
+  if (known?.query !== query) known = { query, selected: null, ids: [], next: "" };
   const list = known;
+  const filters = read(new URLSearchParams(query));
   try {
+    if (!list.selected) await begin(list, filters);
     for (;;) {
       const place = list.ids.indexOf(id);
       const beyond = list.next === null || list.ids.length >= MOST;
       if (place >= 0 && (place + 1 < list.ids.length || beyond)) return { previous: list.ids[place - 1] ?? null, next: list.ids[place + 1] ?? null };
       if (beyond) return null;
-      const page = await get(`/jobs?${asked(query, list)}`);
+      const page = await readJobs({ ...list.selected, order: filters.order, limit: SIZES[list.next ? 1 : 0], after: list.next });
       list.ids = [...new Set([...list.ids, ...page.jobs.map((one) => one.job_id)])];
       list.next = page.next;
     }
@@ -52,11 +55,10 @@ async function inList(id, query) {
   }
 }
 
-function asked(query, { ids, next }) {
-  const filters = read(new URLSearchParams(query));
-  const { find, order } = filters;
-  if (find) filters.custom_id = find.endsWith("*") ? find : `${find}*`;
-  return new URLSearchParams({ ...forApi(filters), ...(order ? { order } : {}), limit: SIZES[ids.length ? 1 : 0], ...(next ? { after: next } : {}) });
+async function begin(list, filters) {
+  const { selected, exact } = await resolve(filters);
+  list.selected = selected;
+  if (exact && !list.ids.length) list.ids = [exact.job_id];
 }
 
 async function older(job) {
