@@ -81,6 +81,7 @@ def test_an_answer_is_drawn_or_plain_and_loads_nothing(page: Page, fresh: Fresh)
         for width in (320, 390, 1280, 1920):
             page.set_viewport_size({"width": width, "height": 900})
             assert wider(page) <= 0, width
+            assert answer.locator(".table-frame").evaluate("one => one.offsetWidth === one.parentElement.clientWidth")
         assert serious(page) == []
     plain = answer.get_by_role("button", name="Plain text")
     plain.click()
