@@ -4,7 +4,7 @@ import { Lines } from "./chat_lines.js";
 import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";
 import { fill, h, say } from "./dom.js";
-import { ENDED, count, pill, seconds, speed } from "./format.js";
+import { ENDED, count, pill, seconds, speed, took } from "./format.js";
 import { Written } from "./written.js";
 
 const CANCELLED = "Stopped. What was said so far goes with your next prompt; reload the page before that, and it is gone.";
@@ -195,6 +195,6 @@ function written(given) {
 /** Tokens, speed and the time to the first token, as far as they are known. */
 function figures(job) {
   const { answer_tokens: tokens, tokens_per_second: fast, first_token_seconds: first } = job.usage ?? {};
-  const took = job.completed_at && job.started_at ? (Date.parse(job.completed_at) - Date.parse(job.started_at)) / 1000 : null;
-  return [tokens && `${count(tokens)} tokens`, fast && speed(fast), Number.isFinite(first) && `first after ${seconds(first)}`, took !== null && `took ${seconds(took)}`].filter(Boolean).join(" · ");
+  const lasted = job.completed_at ? took(job) : null;
+  return [tokens && `${count(tokens)} tokens`, fast && speed(fast), Number.isFinite(first) && `first after ${seconds(first)}`, lasted !== null && `took ${seconds(lasted)}`].filter(Boolean).join(" · ");
 }

@@ -61,7 +61,7 @@ function ownFields({ priority, metadata, custom_id: name }) {
   return { priority: priority === "normal" ? null : priority, custom_id: name, metadata: given };
 }
 
-/** Read the request of a job, by `parse` of exact.js. Throws AnswerError where it is gone, SyntaxError where it is no JSON. */
+/** Read the request of a job, by `parse` of exact_json.js. Throws AnswerError where it is gone, SyntaxError where it is no JSON. */
 export async function requestOf(id) {
   const response = await ask(`/jobs/${encodeURIComponent(id)}/request`);
   return parse(await response.text());
