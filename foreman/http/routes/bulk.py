@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 
 import trio
 from quart import Response, request
-from ulid import ULID
 
 from foreman.domain import intake, views
 from foreman.domain.errors import (
@@ -26,13 +24,12 @@ from foreman.http.body import coding, held, pieces
 from foreman.http.context import Context, context
 from foreman.http.errors import json_answer, retry_after
 from foreman.http.headers import CALLER
+from foreman.http.new_ids import new_job_id
 from foreman.queue.commands import SubmitMany
 
 GROUP = 1000  # jobs in one transaction
 BREATH = 50  # lines between checkpoints: about a millisecond, in which no other request is served
 MOST_LINES = 100_000
-LETTERS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-PAIRS = [one + other for one in LETTERS for other in LETTERS]  # the text of ten bits of an id
 
 
 async def submit() -> Response:
@@ -84,7 +81,6 @@ class _Outcomes:
         self._caller = intake.read_caller(request.headers.get(CALLER))
         self._drafts: list[tuple[int, Draft]] = []
         self._held, self._size = held(), 0  # bytes of the lines that are read and not stored yet
-        self._ids = _ids()
         self._validated: dict[str, str | None] = {}  # by receiver, the reason of a refusal
         self._stored: list[views.Taken] = []  # as JSON: 100,000 small objects take much more memory
         self._errors: list[tuple[int, views.Rejected]] = []
@@ -127,7 +123,6 @@ class _Outcomes:
         if not self._drafts:
             return
         drafts, self._drafts = self._drafts, []
-        self._ids = _ids()
         try:
             refused = await self._ctx.queue.ask(SubmitMany(drafts=[draft for _, draft in drafts]))
         except ForemanError as error:
@@ -156,17 +151,8 @@ class _Outcomes:
         ctx = self._ctx
         submission = await ctx.intake.read(line, now=ctx.clock())
         return await ctx.intake.draft(
-            submission, next(self._ids), owner=self._owner, caller=self._caller, judged=self._validated
+            submission, new_job_id(), owner=self._owner, caller=self._caller, judged=self._validated
         )
-
-
-def _ids() -> Iterator[str]:
-    """Return the ULIDs of one group: they share the time and 60 random bits, and count in the last 20.
-
-    Independent ones would take a quarter of a large submission's time.
-    """
-    start = str(ULID.from_bytes(ULID().bytes[:6] + os.urandom(10)))[:22]
-    return (start + high + low for high in PAIRS for low in PAIRS)
 
 
 async def _lines() -> AsyncIterator[tuple[list[bytes], int]]:
