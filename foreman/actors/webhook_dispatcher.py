@@ -1,4 +1,4 @@
-"""The webhook dispatcher: delivers the outbox, with places shared by caller and by the receiver's health."""
+"""The webhook dispatcher: delivers the outbox, with places shared by owner and by the receiver's health."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ NOTHING_PAUSE = 1.0  # seconds before an unreadable delivery counts as an attemp
 Body: TypeAlias = Content | JobUnreadable  # the error when it cannot be read
 
 SLEEP_AT_MOST = 60.0  # seconds between looks, so that a clock set forward is noticed
-PAGE = 256  # receivers in one read, shared by the callers
-PAGE_OF_ONE = 16  # receivers of each caller in one read, at least
+PAGE = 256  # receivers in one read, shared by the owners
+PAGE_OF_ONE = 16  # receivers of each owner in one read, at least
 REST = 9  # times the duration of a read, as the pause after it
 REST_AT_MOST = 1.0  # seconds
 
@@ -105,31 +105,31 @@ class WebhookDispatcher:
                         walk.begin()
 
     async def _look(self, rounds: dict[str, _Round]) -> None:
-        """Queue some of each caller's receivers with due deliveries for a place.
+        """Queue some of each owner's receivers with due deliveries for a place.
 
-        A caller with many receivers takes several looks; each look also serves the other callers.
+        An owner with many receivers takes several looks; each look also serves the other owners.
         """
-        walks = {caller: walk.after if walk.under_way else None for caller, walk in rounds.items()}
+        walks = {owner: walk.after if walk.under_way else None for owner, walk in rounds.items()}
 
         def read(store: Reader) -> tuple[dict[str, list[Due]], int]:
-            callers = store.callers_due() if self._coordinates() else []
-            page = max(PAGE_OF_ONE, PAGE // max(1, len(callers)))
-            afters = {caller: walks.get(caller, "") for caller in callers}
+            owners = store.owners_due() if self._coordinates() else []
+            page = max(PAGE_OF_ONE, PAGE // max(1, len(owners)))
+            afters = {owner: walks.get(owner, "") for owner in owners}
             found = {
-                caller: store.receivers_due(caller, after=after, limit=page) if after is not None else []
-                for caller, after in afters.items()
+                owner: store.receivers_due(owner, after=after, limit=page) if after is not None else []
+                for owner, after in afters.items()
             }
             return found, page
 
         found, page = await self._readers.insist(read)
         now = self._clock()
-        for caller in rounds.keys() - found.keys():
-            del rounds[caller]
-        for caller, some in found.items():
-            walk = rounds.setdefault(caller, _Round())
+        for owner in rounds.keys() - found.keys():
+            del rounds[owner]
+        for owner, some in found.items():
+            walk = rounds.setdefault(owner, _Round())
             for due in some:
                 if due.at <= now:
-                    self._want(Destination(caller, due.receiver), due)
+                    self._want(Destination(owner, due.receiver), due)
                 else:
                     walk.soonest = min(walk.soonest, due.at)
             if walk.under_way:
@@ -266,7 +266,7 @@ class _Lane:
 
 @dataclass(slots=True)
 class _Round:
-    """The progress of a walk through a caller's receivers."""
+    """The progress of a walk through an owner's receivers."""
 
     after: str = ""
     under_way: bool = True

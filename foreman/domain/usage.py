@@ -29,7 +29,7 @@ class Group(NamedTuple):
     """The dimensions of the figures."""
 
     model: str  # the target's own name for it
-    caller: str  # the name of the token; empty for an unnamed one
+    caller: str  # the owner of its jobs, called as in the API; empty for an unnamed one
     target: str
     endpoint: str
 

@@ -92,21 +92,21 @@ class OwnJobs(Reader):
         """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
         return self._store.deliveries(job_id, after=after, limit=limit) if self._has(job_id) else []
 
-    def callers_due(self) -> list[str]:
-        """Return the callers with due deliveries."""
-        return [caller for caller in self._store.callers_due() if caller == self._owner]
+    def owners_due(self) -> list[str]:
+        """Return the owners with due deliveries."""
+        return [owner for owner in self._store.owners_due() if owner == self._owner]
 
-    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
-        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
-        return self._store.receivers_due(caller, after=after, limit=limit) if caller == self._owner else []
+    def receivers_due(self, owner: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of an owner's receivers with due deliveries, by name."""
+        return self._store.receivers_due(owner, after=after, limit=limit) if owner == self._owner else []
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+        self, owner: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
     ) -> list[AnyDelivery]:
-        """Return a caller's due deliveries to a receiver, earliest first."""
-        if caller != self._owner:
+        """Return an owner's due deliveries to a receiver, earliest first."""
+        if owner != self._owner:
             return []
-        return self._store.due(caller, receiver, now=now, besides=besides, limit=limit)
+        return self._store.due(owner, receiver, now=now, besides=besides, limit=limit)
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the same line, exact up to `most`."""

@@ -77,16 +77,16 @@ class Reader(FileReader, BatchReader, EndpointReader, SearchReader, Protocol):
     def deliveries(self, job_id: str, *, after: int = 0, limit: int | None = None) -> list[Delivery]:
         """Return up to `limit` of a job's deliveries after the seq `after`, oldest first."""
 
-    def callers_due(self) -> list[str]:
-        """Return the callers (names of tokens) with due deliveries."""
+    def owners_due(self) -> list[str]:
+        """Return the owners (names of tokens) with due deliveries."""
 
-    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
-        """Return up to `limit` of the caller's receivers with due deliveries, by name after `after`."""
+    def receivers_due(self, owner: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of the owner's receivers with due deliveries, by name after `after`."""
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+        self, owner: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
     ) -> list[AnyDelivery]:
-        """Return the caller's due deliveries to the receiver, earliest first, without the keys in `besides`."""
+        """Return the owner's due deliveries to the receiver, earliest first, without the keys in `besides`."""
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the job's line, exact up to `most`."""

@@ -63,7 +63,7 @@ def test_the_end_of_a_batch_is_posted_with_what_it_writes_or_not_at_all(harness:
     [delivery] = deliveries(harness)
     assert harness.commit.posted
     assert (delivery.type, delivery.subject, delivery.owner) == ("batch.completed", BATCH, "alice")
-    assert harness.store.callers_due() == ["alice"]
+    assert harness.store.owners_due() == ["alice"]
     [due] = harness.store.receivers_due("alice", limit=10)
     assert (due.receiver, due.failed) == ("http://10.0.0.1:9000", False)
     assert harness.store.due("alice", due.receiver, now=harness.now, limit=10) == [delivery]
@@ -126,7 +126,7 @@ def test_a_new_url_is_where_what_is_due_goes_and_a_deletion_takes_it_along(harne
     assert [(one.url, one.receiver) for one in deliveries(harness)] == [("http://10.0.0.2/hook", "http://10.0.0.2")]
     assert harness.commit.posted
     harness.say(DeleteEndpoint(ENDPOINT))
-    assert deliveries(harness) == [] and harness.store.callers_due() == []
+    assert deliveries(harness) == [] and harness.store.owners_due() == []
 
 
 @pytest.mark.parametrize(("sees_all", "error"), [(True, AdminRequired), (False, EndpointNotFound)])

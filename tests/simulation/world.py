@@ -369,7 +369,7 @@ class World:
 
     def _unfinished(self, store: WatchedStore) -> list[str]:
         jobs = [f"{job_id}, {seen.state}" for job_id, seen in self.book.jobs.items() if seen.state not in TERMINAL]
-        return jobs + [f"webhooks of {caller}" for caller in store.callers_due()]
+        return jobs + [f"webhooks of {owner}" for owner in store.owners_due()]
 
     def _speak_up(self) -> None:
         if said := self.book.complaints:

@@ -459,7 +459,7 @@ def test_what_is_due_is_found_caller_by_caller_and_receiver_by_receiver(store: S
     hooks = [("alice", "http://b/x"), ("alice", "http://a/x"), ("alice", "http://a/y"), ("", "http://a/x")]
     for n, (owner, url) in enumerate(hooks):
         add(store, draft(n, owner=owner, webhook_url=url), now=100 + n)
-    assert store.callers_due() == ["", "alice"]
+    assert store.owners_due() == ["", "alice"]
     assert store.receivers_due("alice", limit=9) == [Due("http://a", 101, False), Due("http://b", 100, False)]
     assert store.receivers_due("alice", limit=1) == [Due("http://a", 101, False)]
     assert store.receivers_due("alice", after="http://a", limit=9) == [Due("http://b", 100, False)]
@@ -475,7 +475,7 @@ def test_what_is_due_is_found_caller_by_caller_and_receiver_by_receiver(store: S
             assert isinstance(delivery, Delivery)
             store.put_deliveries([replace(delivery, state=DeliveryState.DELIVERED)])
         store.delete(["003"])
-    assert store.callers_due() == ["alice"]
+    assert store.owners_due() == ["alice"]
     assert store.receivers_due("alice", limit=9) == [Due("http://b", 100, False)]
 
 

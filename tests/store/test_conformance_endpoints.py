@@ -59,7 +59,7 @@ def test_what_is_due_is_found_by_caller_and_receiver(store: Store) -> None:
     other = replace(an_endpoint(2), url="http://a.example/")
     events = an_event(1, 100.0), an_event(2, 90.0), an_event(3, 80.0, other)
     put(store, an_endpoint(), other, an_endpoint(3, "bob"), *events)
-    assert store.callers_due() == ["alice"]
+    assert store.owners_due() == ["alice"]
     found = store.receivers_due("alice", limit=9)
     assert [(due.receiver, due.at, due.failed) for due in found] == [
         ("http://a.example", 80.0, False),

@@ -333,7 +333,7 @@ HOT: dict[str, Callable[[SqliteWriter, Job], object]] = {
     "wake": lambda store, job: store.wake(1e6),
     "overdue": lambda store, job: store.overdue(1e6, 10),
     "next_due": lambda store, job: store.next_due(),
-    "callers of deliveries": lambda store, job: store.callers_due(),
+    "owners of deliveries": lambda store, job: store.owners_due(),
     "receivers of deliveries": lambda store, job: store.receivers_due("", after="http://a", limit=10),
     "deliveries that are due": lambda store, job: store.due("", "http://a", now=1e6, limit=10),
     "lines to write": lambda store, job: store.put_lines(store.lines()),
@@ -450,7 +450,7 @@ def test_a_look_for_receivers_costs_no_more_for_thousands_of_deliveries_to_one_o
     def look() -> int:
         steps[0] = 0
         store._db.set_progress_handler(lambda: steps.__setitem__(0, steps[0] + 1), 10)
-        assert store.callers_due() == ["alice", "bob"]
+        assert store.owners_due() == ["alice", "bob"]
         assert [due.receiver for due in store.receivers_due("alice", limit=9)] == ["http://a", "http://b"]
         assert len(store.receivers_due("bob", after="http://r5", limit=9)) == 9
         store._db.set_progress_handler(None, 0)

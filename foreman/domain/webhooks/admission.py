@@ -13,15 +13,15 @@ from foreman.domain.job import Instant
 
 T = TypeVar("T")
 
-SHARE = 3  # a caller gets another place while it holds at most this many times the free places
-REMEMBERED = 4096  # receivers per caller whose last outcome is kept
-MOST_WAITING = 1024  # destinations kept per caller and health; the others are found again in the store
+SHARE = 3  # an owner gets another place while it holds at most this many times the free places
+REMEMBERED = 4096  # receivers per owner whose last outcome is kept
+MOST_WAITING = 1024  # destinations kept per owner and health; the others are found again in the store
 
 
 class Destination(NamedTuple):
-    """One caller's deliveries to one receiver."""
+    """One owner's deliveries to one receiver."""
 
-    caller: str  # the name of the token
+    owner: str  # the name of the token
     receiver: str  # scheme://host:port
 
 
@@ -54,51 +54,51 @@ class Limits:
 
 
 class Admission:
-    """The places for deliveries, shared fairly by caller and health.
+    """The places for deliveries, shared fairly by owner and health.
 
     A place counts against the limit of its health and of each healthier one; it is given while all of these have room
-    for its caller. The caller with the fewest places goes first. Of a caller's destinations the longest due goes first,
+    for its owner. The owner with the fewest places goes first. Of an owner's destinations the longest due goes first,
     alternating with the newest unknown one, since many silent destinations would hide it otherwise.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._held = [0 for _ in Health]
-        self._callers: dict[str, _Caller] = {}  # least recently served first
+        self._owners: dict[str, _Owner] = {}  # least recently served first
         self._places: Counter[Destination] = Counter()
         self._busy: Counter[str] = Counter()  # places by receiver
         self._crowded: dict[str, dict[Destination, Instant]] = {}  # destinations waiting for a receiver at its limit
 
     def health(self, destination: Destination) -> Health:
         """Return the health of a destination."""
-        return self._caller(destination).history.get(destination.receiver, Health.UNKNOWN)
+        return self._owner(destination).history.get(destination.receiver, Health.UNKNOWN)
 
     def learn(self, destination: Destination, health: Health) -> None:
         """Record the outcome of a destination's last attempt."""
-        caller = self._caller(destination)
-        caller.history.pop(destination.receiver, None)
-        caller.history[destination.receiver] = health
-        if len(caller.history) > REMEMBERED:
-            del caller.history[next(iter(caller.history))]
-        if (due_at := caller.forget(destination.receiver)) is not None:
+        owner = self._owner(destination)
+        owner.history.pop(destination.receiver, None)
+        owner.history[destination.receiver] = health
+        if len(owner.history) > REMEMBERED:
+            del owner.history[next(iter(owner.history))]
+        if (due_at := owner.forget(destination.receiver)) is not None:
             self.wait(destination, due_at)
 
     def wait(self, destination: Destination, due_at: Instant) -> None:
         """Let a destination wait for a place, unless it waits already or is at its limit."""
         well = self.health(destination) is Health.WELL
         if self._places[destination] < (self.limits.per_receiver if well else 1):
-            self._caller(destination).keep(destination.receiver, due_at, self.health(destination))
+            self._owner(destination).keep(destination.receiver, due_at, self.health(destination))
 
     def admit(self) -> Place | None:
         """Return the next place, or None when no waiting destination may have one."""
-        for name, caller in sorted(self._callers.items(), key=lambda item: sum(item[1].held)):
-            while (destination := self._next(name, caller)) is not None:
-                due_at = caller.forget(destination.receiver)
+        for name, owner in sorted(self._owners.items(), key=lambda item: sum(item[1].held)):
+            while (destination := self._next(name, owner)) is not None:
+                due_at = owner.forget(destination.receiver)
                 if self._busy[destination.receiver] >= self.limits.per_receiver:
                     self._crowded.setdefault(destination.receiver, {})[destination] = due_at or 0.0
                     continue
-                caller.newest = not caller.newest
-                self._callers[name] = self._callers.pop(name)
+                owner.newest = not owner.newest
+                self._owners[name] = self._owners.pop(name)
                 return self._give(Place(destination, self.health(destination)))
         return None
 
@@ -106,7 +106,7 @@ class Admission:
         """Release a place."""
         destination, health = place
         self._held[health] -= 1
-        self._callers[destination.caller].held[health] -= 1
+        self._owners[destination.owner].held[health] -= 1
         _drop(self._places, destination)
         _drop(self._busy, destination.receiver)
         for other, due_at in self._crowded.pop(destination.receiver, {}).items():
@@ -118,42 +118,42 @@ class Admission:
 
     def waiting(self) -> int:
         """Return the number of waiting destinations."""
-        return sum(len(caller.due) for caller in self._callers.values()) + sum(map(len, self._crowded.values()))
+        return sum(len(owner.due) for owner in self._owners.values()) + sum(map(len, self._crowded.values()))
 
     def is_short(self) -> bool:
         """Return True, once, when there is room again after destinations were dropped."""
-        return any(caller.is_short() for caller in self._callers.values())
+        return any(owner.is_short() for owner in self._owners.values())
 
-    def _caller(self, destination: Destination) -> _Caller:
-        return self._callers.setdefault(destination.caller, _Caller())
+    def _owner(self, destination: Destination) -> _Owner:
+        return self._owners.setdefault(destination.owner, _Owner())
 
-    def _next(self, name: str, caller: _Caller) -> Destination | None:
-        """Return the caller's next destination within the limits of health; its receiver may be at its limit."""
-        lines = {health: caller.lines[health] for health in self._with_room(caller) if caller.lines[health]}
+    def _next(self, name: str, owner: _Owner) -> Destination | None:
+        """Return the owner's next destination within the limits of health; its receiver may be at its limit."""
+        lines = {health: owner.lines[health] for health in self._with_room(owner) if owner.lines[health]}
         if not lines:
             return None
-        if caller.newest and Health.UNKNOWN in lines:
+        if owner.newest and Health.UNKNOWN in lines:
             return Destination(name, lines[Health.UNKNOWN][-1][1])
         return Destination(name, min(line[0] for line in lines.values())[1])
 
-    def _with_room(self, caller: _Caller) -> Iterator[Health]:
+    def _with_room(self, owner: _Owner) -> Iterator[Health]:
         for health in Health:
             left = self.limits.places[health] - sum(self._held[health:])
-            if left <= 0 or sum(caller.held[health:]) > SHARE * left:
+            if left <= 0 or sum(owner.held[health:]) > SHARE * left:
                 return  # worse health has no room either
             yield health
 
     def _give(self, place: Place) -> Place:
         self._held[place.health] += 1
-        self._callers[place.destination.caller].held[place.health] += 1
+        self._owners[place.destination.owner].held[place.health] += 1
         self._places[place.destination] += 1
         self._busy[place.destination.receiver] += 1
         return place
 
 
 @dataclass(slots=True)
-class _Caller:
-    """A caller's places, and the health and waiting order of its receivers."""
+class _Owner:
+    """An owner's places, and the health and waiting order of its receivers."""
 
     held: list[int] = field(default_factory=lambda: [0 for _ in Health])
     history: dict[str, Health] = field(default_factory=dict)  # by receiver, the oldest first

@@ -1,4 +1,4 @@
-"""The SQL of what is due: deliveries of jobs and those to endpoints, by caller and receiver."""
+"""The SQL of what is due: deliveries of jobs and those to endpoints, by owner and receiver."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ OUTBOXES: dict[str, tuple[str, str, Read]] = {  # with their keys, columns and r
 }
 
 
-def callers_due(sql: Statements) -> list[str]:
-    """Return the callers with due deliveries."""
-    return sorted({caller for table in OUTBOXES for caller in _callers_due(sql, table)})
+def owners_due(sql: Statements) -> list[str]:
+    """Return the owners with due deliveries."""
+    return sorted({owner for table in OUTBOXES for owner in _owners_due(sql, table)})
 
 
-def receivers_due(sql: Statements, caller: str, after: str, limit: int) -> list[Due]:
-    """Return up to `limit` of a caller's receivers with due deliveries, by name."""
+def receivers_due(sql: Statements, owner: str, after: str, limit: int) -> list[Due]:
+    """Return up to `limit` of an owner's receivers with due deliveries, by name."""
     found: dict[str, Due] = {}
     for table, (key, *_) in OUTBOXES.items():
-        for due in _receivers_due(sql, table, key, (caller, after, limit)):
+        for due in _receivers_due(sql, table, key, (owner, after, limit)):
             other = found.get(due.receiver, due)
             found[due.receiver] = Due(due.receiver, min(due.at, other.at), due.failed or other.failed)
     return [found[receiver] for receiver in sorted(found, key=str.encode)][:limit]
@@ -38,25 +38,25 @@ def receivers_due(sql: Statements, caller: str, after: str, limit: int) -> list[
 def due(
     sql: Statements,
     readable: Callable[[Read, list[tuple[Any, ...]]], list[AnyDelivery]],
-    caller: str,
+    owner: str,
     receiver: str,
     *,
     now: Instant,
     besides: frozenset[int | str],
     limit: int,
 ) -> list[AnyDelivery]:
-    """Return a caller's due deliveries to a receiver, earliest first, without the keys in `besides`."""
+    """Return an owner's due deliveries to a receiver, earliest first, without the keys in `besides`."""
     found: list[AnyDelivery] = []
     for table, (key, columns, read) in OUTBOXES.items():
         text = f"""SELECT {columns} FROM {table} INDEXED BY {table}_due
                    WHERE state = 'due' AND owner = ? AND receiver = ? AND due_at <= ? ORDER BY due_at, {key} LIMIT ?"""
-        found += readable(read, sql.rows(text, (caller, receiver, now, limit + len(besides))))
+        found += readable(read, sql.rows(text, (owner, receiver, now, limit + len(besides))))
     found.sort(key=attrgetter("due_at"))  # stable: those due at once stay in the order of their keys
     return [one for one in found if one.key not in besides][:limit]
 
 
-def _callers_due(sql: Statements, table: str) -> list[str]:
-    # One seek per name: DISTINCT would read every row of a caller whose receivers have been down for a week.
+def _owners_due(sql: Statements, table: str) -> list[str]:
+    # One seek per name: DISTINCT would read every row of an owner whose receivers have been down for a week.
     due = f"FROM {table} INDEXED BY {table}_due WHERE state = 'due'"
     rows = sql.rows(f"""
         WITH RECURSIVE named(owner) AS (

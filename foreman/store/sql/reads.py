@@ -182,19 +182,19 @@ class SqlReader(FileReads, BatchReads, EndpointReads, SearchReads, ABC):
         sql = f"SELECT {DELIVERY} FROM deliveries WHERE job_id = ? AND seq > ? ORDER BY seq LIMIT ?"
         return self._by_seq(read_delivery, sql, (job_id,), after, limit)
 
-    def callers_due(self) -> list[str]:
-        """Return the callers with due deliveries."""
-        return due.callers_due(self._sql)
+    def owners_due(self) -> list[str]:
+        """Return the owners with due deliveries."""
+        return due.owners_due(self._sql)
 
-    def receivers_due(self, caller: str, *, after: str = "", limit: int) -> list[Due]:
-        """Return up to `limit` of a caller's receivers with due deliveries, by name."""
-        return due.receivers_due(self._sql, caller, after, limit)
+    def receivers_due(self, owner: str, *, after: str = "", limit: int) -> list[Due]:
+        """Return up to `limit` of an owner's receivers with due deliveries, by name."""
+        return due.receivers_due(self._sql, owner, after, limit)
 
     def due(
-        self, caller: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
+        self, owner: str, receiver: str, *, now: Instant, besides: frozenset[int | str] = frozenset(), limit: int
     ) -> list[AnyDelivery]:
-        """Return a caller's due deliveries to a receiver, earliest first."""
-        return due.due(self._sql, self._readable, caller, receiver, now=now, besides=besides, limit=limit)
+        """Return an owner's due deliveries to a receiver, earliest first."""
+        return due.due(self._sql, self._readable, owner, receiver, now=now, besides=besides, limit=limit)
 
     def rank(self, job: Job, *, most: int) -> int:
         """Return the number of older claimable jobs in the same line, exact up to `most`."""
