@@ -38,6 +38,7 @@ from foreman.budget import GRACE, Budget
 from foreman.config.settings import Settings
 from foreman.domain.errors import StoreUnavailable
 from foreman.domain.intake import Intake
+from foreman.domain.job import at_node
 from foreman.domain.node_auth import NodeAuth
 from foreman.domain.nodes import DRAINED
 from foreman.domain.rate import Rate
@@ -47,8 +48,8 @@ from foreman.http.context import Context
 from foreman.http.new_ids import new_job_id
 from foreman.http.server import guard, tls
 from foreman.members import Makings, Members, Run, note_of, usage_name_of
-from foreman.offload import offload as in_thread
-from foreman.queue.actor import Offload, QueueActor
+from foreman.offload import InThread, offload
+from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.outlook import Outlook
@@ -89,7 +90,7 @@ class App:
         await nursery.start(self.queue.run)  # unsupervised: no restart can repair it, so its error ends the process
         self.reloader.start(nursery, listening)
         await self.members.start(nursery, self.supervised, self.down.discard)
-        await nursery.start(self.supervised("embeddings", self.context.past_queue.run))
+        await nursery.start(self.supervised("past queue", self.context.past_queue.run))
         await nursery.start(self.supervised("webhooks", self.webhooks.run))
         await nursery.start(self.supervised("batches", self.context.batches.run))
         prune = partial(pruner.run, self.queue, self.context.blobs, self.coordinates)
@@ -167,7 +168,7 @@ class App:
         self.closed.set()
 
     def supervised(self, name: str, run: Run, *, done: Callable[[], bool] = lambda: False) -> Run:
-        """Return `run` under supervision: it restarts after failures, within its budget, until it is `done()`."""
+        """Return `run` under supervision: it restarts after failures, within its limit, until it is `done()`."""
         return partial(
             keep_running,
             name,
@@ -191,14 +192,14 @@ def build(
     targets: Mapping[str, Target] | None = None,
     sender: WebhookSender | None = None,
     make_readers: Callable[..., Readers] = Readers,
-    offload: Offload | None = None,
+    in_thread: InThread | None = None,
     chance: Callable[[], float] = random.random,
     reread: Callable[[], Settings] | None = None,
 ) -> App:
     """Build the app from the settings; its actors are connected but not started.
 
     `reread` reads the settings once more, for a reload. The simulation gives targets by name, a sender, readers, a
-    writer thread (`offload`) and a randomness of its own.
+    way to run what may wait (`in_thread`) and a randomness of its own.
 
     Raises:
         SettingInvalid: A setting cannot be used.
@@ -215,7 +216,7 @@ def build(
         node=settings.node,
     )
     clock = handlers.clock  # the store's, which nodes agree on
-    queue = QueueActor(handlers, offload=offload)
+    queue = QueueActor(handlers, in_thread=in_thread)
     budget = Budget(settings.memory, grace=min(GRACE, settings.send_timeout))
     hub = OutputHub(budget)
     metrics, watchdog = Metrics(), Watchdog()
@@ -232,7 +233,7 @@ def build(
             for one in settings.all_targets
         ],
         queue,
-        drained=store.note(drained := _note(settings, DRAINED)),
+        drained=store.note(drained := at_node(DRAINED, settings.node)),
         note=drained,
         elsewhere=(elsewhere := ModelsElsewhere(outlook)),
     )
@@ -271,8 +272,8 @@ def build(
     queue.add_listener(webhooks.on_commit)
     members = Members(fleet, queue, outlook)
     queue.add_listener(metrics.on_commit)
-    intake = Intake(fleet, sender, StoredResponses(readers), tuning.intake_of(settings), offload=in_thread)
-    blobs = Blobs(store.blobs, queue, readers, offload=offload)
+    intake = Intake(fleet, sender, StoredResponses(readers), tuning.intake_of(settings), offload=offload)
+    blobs = Blobs(store.blobs, queue, readers, in_thread=in_thread)
     batches = Batches(
         queue,
         make_readers(store, count=1, broken=queue.lose),
@@ -343,8 +344,3 @@ def build(
         coordinates=lambda: handlers.coordinates,
         tls=tls.tls_of(settings.tls_cert, settings.tls_key),
     )
-
-
-def _note(settings: Settings, name: str) -> str:
-    """Return the name of this node's own note of a kind."""
-    return f"{name}@{settings.node}" if settings.node else name

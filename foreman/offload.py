@@ -1,9 +1,9 @@
-"""Threads for work that would block the event loop too long."""
+"""Threads for work that would block the event loop."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
@@ -21,3 +21,21 @@ async def offload(size: int, function: Callable[[Unpack[Ts]], T], *args: *Ts) ->
     if size <= LIGHT:
         return function(*args)
     return await trio.to_thread.run_sync(function, *args, limiter=_limiter)
+
+
+class InThread(Protocol):
+    """A way to run a function that may wait."""
+
+    async def __call__(self, function: Callable[..., T], /, *args: object) -> T:
+        """Return `function(*args)`."""
+        ...
+
+
+def threads(number: int) -> InThread:
+    """Return a way to run functions in so many threads at a time, independent of Trio's shared limit."""
+    limiter = trio.CapacityLimiter(number)
+
+    async def run(function: Callable[..., T], /, *args: object) -> T:
+        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
+
+    return run

@@ -1,4 +1,4 @@
-"""Supervision of actors: restarts after failures, within a budget."""
+"""Supervision of actors: restarts after failures, within a limit."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ class ActorReturned(Exception):
 
 
 class OutOfRestarts(Exception):
-    """An actor failed more often than its budget allows."""
+    """An actor failed more often than its limit allows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
-    """A budget of `most` restarts in `window` seconds; the pauses double from `first` to `longest` seconds."""
+class RestartLimit:
+    """At most `most` restarts in `window` seconds; the pauses double from `first` to `longest` seconds."""
 
     most: int = 5
     window: float = 60
@@ -42,7 +42,7 @@ async def keep_running(
     done: Callable[[], bool] = lambda: False,
     restarted: Callable[[str], None] = lambda name: None,
     serves: Callable[[str], None] = lambda name: None,
-    budget: Budget | None = None,
+    limit: RestartLimit | None = None,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Run an actor and restart it after each failure; return when it returns while `leaving()` or once `done()`.
@@ -51,12 +51,12 @@ async def keep_running(
     each failure.
 
     Raises:
-        OutOfRestarts: The budget is spent.
+        OutOfRestarts: The limit is reached.
         StoreBroken: At once, since no restart can repair a store.
     """
-    budget = budget or Budget()
-    failures: deque[float] = deque(maxlen=budget.most)
-    pause = budget.first
+    limit = limit or RestartLimit()
+    failures: deque[float] = deque(maxlen=limit.most)
+    pause = limit.first
     starting = _OnlyOnce(task_status, partial(serves, name))
     while True:
         began = trio.current_time()
@@ -79,13 +79,13 @@ async def keep_running(
                 raise rest from None
             raise
         now = trio.current_time()
-        if len(failures) == budget.most and now - failures[0] < budget.window:
-            raise OutOfRestarts(f"{name} failed {budget.most + 1} times in {budget.window:g} s")
+        if len(failures) == limit.most and now - failures[0] < limit.window:
+            raise OutOfRestarts(f"{name} failed {limit.most + 1} times in {limit.window:g} s")
         failures.append(now)
         restarted(name)
-        pause = budget.first if now - began > budget.window else pause
+        pause = limit.first if now - began > limit.window else pause
         await trio.sleep(pause * random.uniform(0.8, 1.2))
-        pause = min(budget.longest, pause * 2)
+        pause = min(limit.longest, pause * 2)
 
 
 def _only_draining(error: Exception) -> bool:

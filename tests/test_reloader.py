@@ -66,7 +66,7 @@ class Program:
     async def start(self, *tables: dict[str, Any]) -> None:
         self.tables = list(tables)
         self.app = build(
-            self.settings(), self.store, now, make_readers=partial(InlineReaders, count=1), offload=inline,
+            self.settings(), self.store, now, make_readers=partial(InlineReaders, count=1), in_thread=inline,
             chance=lambda: EVEN, reread=self.settings,
         )  # fmt: skip
         self.app.queue.add_listener(self.on_commit)

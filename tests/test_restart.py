@@ -1,4 +1,4 @@
-"""Restart budgets, and who held the loop."""
+"""Limits of restarts, and who held the loop."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import trio
 from trio.testing import MockClock
 
 from foreman.domain.errors import Draining, StoreBroken
-from foreman.restart import ActorReturned, Budget, OutOfRestarts, keep_running
+from foreman.restart import ActorReturned, OutOfRestarts, RestartLimit, keep_running
 from foreman.watchdog import Watchdog
 from tests.conftest import Logged
 from tests.support.foreman import HOLDS, Child, held_the_loop
 
-STEADY = Budget(most=5, window=60, first=1, longest=60)
+STEADY = RestartLimit(most=5, window=60, first=1, longest=60)
 
 
 class Actor:
@@ -50,7 +50,7 @@ async def supervise(actor: Actor, *, leaving: Callable[[], bool] = lambda: False
     async with trio.open_nursery() as nursery:
 
         async def supervised(*, task_status: trio.TaskStatus[None]) -> None:
-            await keep_running("actor", actor.run, leaving=leaving, budget=STEADY, task_status=task_status)
+            await keep_running("actor", actor.run, leaving=leaving, limit=STEADY, task_status=task_status)
 
         await nursery.start(supervised)
 
@@ -61,7 +61,7 @@ def only(group: BaseExceptionGroup[BaseException]) -> BaseException:
 
 
 @pytest.mark.usefixtures("_even_pauses")
-async def test_an_actor_that_fails_starts_again_after_doubling_pauses_until_its_budget_is_spent(
+async def test_an_actor_that_fails_starts_again_after_doubling_pauses_until_its_limit_is_reached(
     autojump_clock: MockClock, logged: Logged
 ) -> None:
     actor = Actor(ValueError("bug"))
@@ -73,7 +73,9 @@ async def test_an_actor_that_fails_starts_again_after_doubling_pauses_until_its_
 
 
 @pytest.mark.usefixtures("_even_pauses")
-async def test_an_actor_that_works_for_a_while_has_its_budget_back(autojump_clock: MockClock, logged: Logged) -> None:
+async def test_an_actor_that_works_for_a_while_may_fail_as_often_again(
+    autojump_clock: MockClock, logged: Logged
+) -> None:
     actor = Actor(ValueError("bug"), seconds=61)
     with trio.move_on_after(61 * 20):
         await supervise(actor)

@@ -71,7 +71,7 @@ class Attempt:
         self._reply = reply
         self.claimed_at = clock()
         self.began_at: Instant | None = None  # when the request was sent
-        self.loads = False  # its model had to be loaded first
+        self.had_to_load = False  # its model had to be loaded first
         self.first_chunk: float | None = None  # seconds from the request to the first chunk of the answer
         self._took = 0.0  # seconds from the request to the end of the answer
         self._payload = work.payload
@@ -209,8 +209,8 @@ class Attempt:
         )
         try:
             held.grow(len(self._payload))
-            self.loads = await self._loads.load(call)
-            loaded = self.loads and target.is_loaded(job.key)  # false after a request to unload
+            self.had_to_load = await self._loads.load(call)
+            loaded = self.had_to_load and target.is_loaded(job.key)  # false after a request to unload
             self.began_at, self._sent = self._clock(), trio.current_time()
             await began(loaded)
             answer, flaw = await self._collect(call, computed)

@@ -151,7 +151,7 @@ class AutoSlots:
         figures: Attempted,
         left: Collection[Attempt],
     ) -> None:
-        if attempt.loads or attempt.job.key != window.key:
+        if attempt.had_to_load or attempt.job.key != window.key:
             self._window = None
             return
         window.pass_to(trio.current_time(), len(left))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
@@ -15,7 +15,7 @@ from foreman.domain.batches import Batch
 from foreman.domain.errors import StoreLost, StoreUnavailable
 from foreman.domain.files import DROPPED, PIECE, Blob, File
 from foreman.domain.nodes import NodeState
-from foreman.queue.actor import Offload
+from foreman.offload import InThread, threads
 from foreman.queue.batch_commands import AddCheckedBatch, NewBatch
 from foreman.queue.commands import AddFile, DropBlobs, DropPieces, Message, NewFile, Queue
 from foreman.queue.replies import Reply
@@ -34,10 +34,10 @@ DROPPED_AT_ONCE = 8  # blobs whose rows are deleted in one transaction; their by
 class Upload:
     """A file that is being written."""
 
-    def __init__(self, writer: BlobWriter, queue: Queue, offload: Offload) -> None:
+    def __init__(self, writer: BlobWriter, queue: Queue, in_thread: InThread) -> None:
         self._writer = writer
         self._queue = queue
-        self._offload = offload
+        self._in_thread = in_thread
         self._data = bytearray()
         self.size = 0  # bytes
         self.stored = False  # True when a row has the bytes
@@ -54,12 +54,12 @@ class Upload:
         data = bytes(self._data)
         self._data.clear()
         if data:
-            await self._offload(self._writer.write, data)
+            await self._in_thread(self._writer.write, data)
 
     async def finish(self) -> Blob:
         """Return the blob once its bytes are on disk. Raise StoreUnavailable."""
         await self._flush()
-        return await self._offload(self._writer.finish)
+        return await self._in_thread(self._writer.finish)
 
     async def store(self, new: NewFile) -> File:
         """Return the file once its bytes and its row are on disk.
@@ -104,28 +104,30 @@ async def ask_with(queue: Queue, message: Message[T], *uploads: Upload) -> T:
 class Blobs:
     """The blobs of the store."""
 
-    def __init__(self, storage: BlobStorage, queue: Queue, readers: Readers, *, offload: Offload | None = None) -> None:
+    def __init__(
+        self, storage: BlobStorage, queue: Queue, readers: Readers, *, in_thread: InThread | None = None
+    ) -> None:
         self._storage = storage
         self._queue = queue
         self._readers = readers
-        self._offload = offload or _threads()
+        self._in_thread = in_thread or threads(THREADS)
         self._read: Counter[str] = Counter()  # by digest: blobs that are being read
         self._doubts: list[tuple[str, Reply[Any]]] = []  # keys, and the answers that will tell if a row has them
 
     @asynccontextmanager
     async def upload(self) -> AsyncIterator[Upload]:
         """Begin a file; unless it is stored inside, nothing is left of it. Raise StoreUnavailable."""
-        writer = await self._offload(self._storage.begin)
-        upload = Upload(writer, self._queue, self._offload)
+        writer = await self._in_thread(self._storage.begin)
+        upload = Upload(writer, self._queue, self._in_thread)
         try:
             yield upload
         finally:
             with trio.CancelScope(shield=True):
                 if upload.doubt is None:
-                    await self._offload(self._end, writer, upload.stored)
+                    await self._in_thread(self._end, writer, upload.stored)
                 else:
                     self._doubts.append((writer.key, upload.doubt))
-                    await self._offload(writer.close)
+                    await self._in_thread(writer.close)
 
     def _end(self, writer: BlobWriter, stored: bool) -> None:
         writer.close()
@@ -163,7 +165,7 @@ class Blobs:
         others = await self._readers.read(_others) if coordinates else None
         self._end_doubts()
         # In this order: a blob is pending until its row is committed.
-        stored = await self._offload(self._storage.stored, others)
+        stored = await self._in_thread(self._storage.stored, others)
         in_rows = {key for key in await self._readers.read(_stray_pieces) if self._storage.may_remove(key, others)}
         stored = [*in_rows.union(stored)]
         unnamed = [key for key in stored if key not in self._storage.pending]
@@ -197,16 +199,7 @@ class Blobs:
         return dropped
 
     async def _remove(self, keys: list[str]) -> None:
-        await self._offload(self._storage.remove, keys)
-
-
-def _threads() -> Offload:
-    limiter = trio.CapacityLimiter(THREADS)
-
-    async def run(function: Callable[..., T], /, *args: object) -> T:
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
-
-    return run
+        await self._in_thread(self._storage.remove, keys)
 
 
 def _unused(most: int, store: Reader) -> list[str]:

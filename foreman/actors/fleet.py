@@ -45,7 +45,7 @@ class Member:
     @property
     def drained(self) -> bool:
         """Return True while it takes no jobs at an operator's wish."""
-        return self.worker.held
+        return self.worker.drained
 
     @property
     def version(self) -> object:
@@ -55,7 +55,7 @@ class Member:
     @property
     def open(self) -> bool:
         """Return True while it takes jobs. Safe in any thread, as all of the following is."""
-        return self.inventory.up and not self.worker.held and not self.worker.draining
+        return self.inventory.up and not self.worker.drained and not self.worker.draining
 
     @property
     def models_known(self) -> bool:
@@ -117,7 +117,7 @@ class Fleet:
         self._note = note
         for name in _names(drained):
             if member := self._members.get(name):
-                member.worker.hold_at_start()
+                member.worker.start_drained()
         self._building = trio.Lock()
         self._built: dict[Build, tuple[Sequence[Sequence[Model]], bytes]] = {}
 
@@ -135,7 +135,7 @@ class Fleet:
         for member in members:
             before = self._members.get(member.name)
             if before is not None and before.drained:
-                member.worker.hold_at_start()
+                member.worker.start_drained()
         self._members = {member.name: member for member in members}
         self.rearranged.set()
         self.rearranged = trio.Event()
@@ -248,12 +248,12 @@ class Fleet:
 
     async def drain(self, member: Member) -> None:
         """Have a target take no more jobs, also after restarts; after the grace its running ones are requeued."""
-        await member.worker.hold()
+        await member.worker.stop_claiming()
         await self._keep_drained()
 
     async def resume(self, member: Member) -> None:
         """Have a target take jobs again."""
-        member.worker.release()
+        member.worker.claim_again()
         await self._keep_drained()
 
     async def _keep_drained(self) -> None:

@@ -14,12 +14,13 @@ from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import OutputHub
 from foreman.domain.errors import TargetError
 from foreman.domain.job import RUNNING, TERMINAL, Job, State, node_of
+from foreman.domain.node_auth import BETWEEN_NODES
 from foreman.queue.commands import Commit
 from foreman.queue.outlook import Outlook
 
 log = structlog.get_logger()
 
-PATH = "/nodes/between/news"
+PATH = f"{BETWEEN_NODES}news"
 TAKEN = 204
 DEADLINE = 2.0  # seconds for one push
 REST = 5.0  # seconds without pushes to a node that did not take one

@@ -13,6 +13,7 @@ from foreman.actors.other_nodes import OtherNodes
 from foreman.actors.output import CHUNK_COST, OutputHub, OutputLog
 from foreman.domain.errors import ForemanError, JobUnreadable, MemoryFull, TargetError, TargetGarbled
 from foreman.domain.job import RUNNING, JobEvent, State, node_of
+from foreman.domain.node_auth import BETWEEN_NODES
 from foreman.domain.output_frames import Began, Ended, FrameReader, Malformed, Piece, ShownError
 from foreman.queue.commands import Commit
 from foreman.store.protocol import Reader
@@ -75,7 +76,7 @@ class RemoteOutputs:
         if node in ("", self._others.name):
             return None
         with trio.move_on_after(REST), suppress(TargetError, msgspec.DecodeError):
-            path = f"/nodes/between/errors/{event.job_id}"
+            path = f"{BETWEEN_NODES}errors/{event.job_id}"
             async with self._others.request(node, "GET", path) as response:
                 if response.status == 200:
                     return msgspec.json.decode(await response.read(LONGEST_ERROR), type=ShownError).error()
@@ -159,7 +160,7 @@ class RemoteOutputs:
         try:
             if not await self._find(one):
                 return True
-            path = f"/nodes/between/outputs/{one.job_id}?fence={one.fence}&turn={one.turn}&from={one.received}"
+            path = f"{BETWEEN_NODES}outputs/{one.job_id}?fence={one.fence}&turn={one.turn}&from={one.received}"
             with trio.move_on_after(SILENCE) as silence:
                 async with self._others.request(one.node, "GET", path) as response:
                     frames = FrameReader()

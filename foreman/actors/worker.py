@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 
 class Worker:
-    """Runs up to `slots` jobs of one load key together."""
+    """Runs up to `slots` jobs together, of load keys that the target has room for."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Worker:
         `grace` is how many seconds running jobs may go on once the target is drained. Without `auto` it has one slot.
         """
         self.grace = grace
-        self._hold = Switch()  # on while the target is drained
+        self._drained = Switch()  # on while the target is drained
         self.name = name
         self._others = others
         self._metrics = metrics or Metrics()
@@ -120,7 +120,7 @@ class Worker:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._withdraw_while_away)
-                nursery.start_soon(self._stop_while_held)
+                nursery.start_soon(self._stop_while_drained)
                 for _ in range(self.slots):
                     self._start_slot(nursery)
                 self._nursery = nursery
@@ -211,32 +211,32 @@ class Worker:
                 await self._queue.tell(Withdraw(target=self.name))
 
     @property
-    def held(self) -> bool:
+    def drained(self) -> bool:
         """True while the target is drained: no job is claimed."""
-        return self._hold.is_on
+        return self._drained.is_on
 
-    async def hold(self) -> None:
+    async def stop_claiming(self) -> None:
         """Claim no more jobs; those that run go back to the queue after the grace, their attempts not spent."""
-        self.hold_at_start()
+        self.start_drained()
         await self._queue.tell(Withdraw(target=self.name))
 
-    def hold_at_start(self) -> None:
+    def start_drained(self) -> None:
         """Claim no jobs from the start on."""
-        self._hold.turn_on()
+        self._drained.turn_on()
 
-    def release(self) -> None:
+    def claim_again(self) -> None:
         """Claim jobs again."""
-        self._hold.turn_off()
+        self._drained.turn_off()
 
-    async def _stop_while_held(self) -> None:
+    async def _stop_while_drained(self) -> None:
         while not self._draining.is_set():
             with self._until_draining():
-                await self._hold.wait_on()
+                await self._drained.wait_on()
                 with trio.move_on_after(self.grace) as grace:
-                    await self._hold.wait_off()
-                if grace.cancelled_caught and self.held:
+                    await self._drained.wait_off()
+                if grace.cancelled_caught and self.drained:
                     self.stop_running(TargetDrained(self.name))
-                    await self._hold.wait_off()
+                    await self._drained.wait_off()
 
     async def _next(self, spent: Spent | None) -> tuple[Work, Claim] | None:
         """Wait for work and return it, perhaps before it is on disk; None when draining and for a slot too many.
@@ -249,10 +249,10 @@ class Worker:
                 return None
             if spent is None and self._untold:
                 spent = self._untold.pop()
-            if not self._inventory.up or self.held:
+            if not self._inventory.up or self.drained:
                 with self._until_draining():
                     await self._inventory.wait_up()
-                    await self._hold.wait_off()
+                    await self._drained.wait_off()
                 continue
             try:
                 work, claim = await self._claims.claim(spent)

@@ -39,6 +39,7 @@ from foreman.config.managed_model import ManagedModel
 from foreman.config.origins import Origins
 from foreman.config.quota_settings import Quotas
 from foreman.config.target_settings import TargetSettings, targets_of
+from foreman.domain.job import at_node
 
 
 class Settings(HttpSettings):
@@ -143,9 +144,10 @@ class Settings(HttpSettings):
 
     slots: Slots = Field(
         default=1,
-        description="Jobs for the same model and loading options that run together, 1 to 1,024. Raise it where the "
-        "target batches: vLLM, llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`. With `auto`, Foreman "
-        "[finds the number](scheduling.md#how-many-slots) for each target.",
+        description="Jobs that a target runs together, 1 to 1,024: of one model and its loading options, unless the "
+        "target [may have several loaded](targets.md#a-fleet-of-targets). Raise it where the target batches: vLLM, "
+        "llama-server with `--parallel`, Ollama with `OLLAMA_NUM_PARALLEL`. With `auto`, Foreman [finds the "
+        "number](scheduling.md#how-many-slots) for each target.",
     )
     max_queue: Annotated[int, Field(ge=1)] = Field(
         default=100_000, description="Queued jobs at most; more are refused with 503."
@@ -314,7 +316,7 @@ class Settings(HttpSettings):
         every = targets_of(self)
         if not self.node:
             return every
-        return [one.model_copy(update={"name": f"{one.name}@{self.node}"}) for one in every]
+        return [one.model_copy(update={"name": at_node(one.name, self.node)}) for one in every]
 
     @property
     def advertised(self) -> str | None:

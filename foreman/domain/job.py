@@ -102,6 +102,11 @@ def model_of(key: LoadKey) -> str:
     return key.partition(" {")[0]
 
 
+def at_node(name: str, node: str) -> str:
+    """Return `NAME@NODE`, the name of a node's own target or note; the name alone where one node has all."""
+    return f"{name}@{node}" if node else name
+
+
 def node_of(target: str | None) -> str:
     """Return the node of a target's name, `NAME@NODE`; empty where one node has all targets."""
     return target.partition("@")[2] if target else ""

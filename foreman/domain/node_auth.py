@@ -7,6 +7,7 @@ from hashlib import sha256
 
 from foreman.domain.job import Instant
 
+BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else
 SCHEME = "Foreman-Fleet"
 TOLERANCE = 60.0  # seconds by which the time in a header may differ from the store's
 

@@ -19,7 +19,7 @@ from foreman.config.settings import Settings
 from foreman.domain.caller import Caller
 from foreman.domain.errors import HostNotAllowed, OriginNotAllowed, Unauthorized
 from foreman.domain.job import Instant
-from foreman.domain.node_auth import NodeAuth
+from foreman.domain.node_auth import BETWEEN_NODES, NodeAuth
 from foreman.http.tickets import Tickets
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz", "/"})
@@ -37,7 +37,6 @@ TAKE_TICKETS = frozenset(
     }
 )
 TICKET = "ticket"  # query parameter
-BETWEEN_NODES = "/nodes/between/"  # begins the paths that the nodes of a fleet call, and nobody else
 TOKEN, ADMIN_TOKEN = "token", "admin_token"  # the settings that have tokens
 CALLER = "foreman.caller"  # key in the scope of an admitted request: a ticket can be checked only once
 EVERYWHERE = frozenset({"0.0.0.0", "::"})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import structlog
 import trio
 
 from foreman.domain.errors import Draining, StoreAway, StoreBroken, StoreLost
+from foreman.offload import InThread, threads
 from foreman.queue.commands import Claim, Commit, DeliveryEnded, Listener, Message, Rescue, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers
 
@@ -30,24 +31,6 @@ HOLD = 0.02  # seconds after which a transaction waits no more for the ends of q
 LINGER = 0.05  # seconds the writer thread waits for more messages: restarting it costs more than a transaction
 
 
-class Offload(Protocol):
-    """A way to run a synchronous function where it may block."""
-
-    async def __call__(self, function: Callable[..., T], /, *args: object) -> T:
-        """Return the function's result."""
-        ...
-
-
-def writer_thread() -> Offload:
-    """Return an offload for the single writer, independent of Trio's shared thread limiter."""
-    limiter = trio.CapacityLimiter(1)
-
-    async def run(function: Callable[..., T], /, *args: object) -> T:
-        return await trio.to_thread.run_sync(function, *args, limiter=limiter)
-
-    return run
-
-
 class QueueActor:
     """The single writer: applies messages in batches, one transaction each.
 
@@ -55,10 +38,10 @@ class QueueActor:
     batch holds the messages that arrived during the previous transaction.
     """
 
-    def __init__(self, handlers: CommandHandlers, *, offload: Offload | None = None) -> None:
+    def __init__(self, handlers: CommandHandlers, *, in_thread: InThread | None = None) -> None:
         self._handlers = handlers
-        self._offload = offload or writer_thread()
-        self._linger = 0.0 if offload else LINGER
+        self._in_thread = in_thread or threads(1)
+        self._linger = 0.0 if in_thread else LINGER
         self._inbox: SimpleQueue[Message[Any]] = SimpleQueue()
         self._full = trio.lowlevel.ParkingLot()  # senders waiting for room in the inbox
         self._news = trio.Event()  # set by a new message and by closing
@@ -154,7 +137,7 @@ class QueueActor:
             # Shielded: a commit that has begun must be answered, even during shutdown.
             with trio.CancelScope(shield=True):
                 try:
-                    await self._offload(self._write, token)
+                    await self._in_thread(self._write, token)
                 except StoreBroken as broken:
                     self.lose(broken)
                 if self._lost:

@@ -27,7 +27,7 @@ class Candidates:
         self._alone = len(outlook.sites) == 1
         self._others = [] if self._alone else [one for one in outlook.sites.values() if one is not site and one.open]
         self.running = occupancy.classes(site.name)  # jobs of this target by class
-        self.at_work = occupancy.keys(site.name)  # load keys of its running jobs
+        self.keys_at_work = occupancy.keys(site.name)  # load keys of its running jobs
         limits, owners = outlook.rules.most_running, occupancy.by_owner
         # The owners whose jobs wait:
         self.full = {one for one, most in limits.items() if owners[one] >= most} if limits else frozenset[str]()
@@ -51,7 +51,7 @@ class Candidates:
         def may(key: LoadKey) -> bool:
             if not (alone or key in served) or turns.rests(key) or self._is_full(key):
                 return False
-            if self._others and key not in turns.keys and key not in self.at_work and not site.is_loaded(key):
+            if self._others and key not in turns.keys and key not in self.keys_at_work and not site.is_loaded(key):
                 if key not in held:
                     held[key] = [other for other in self._others if self._holds(other, key)]
                 return not held[key]
@@ -120,8 +120,8 @@ class Candidates:
         """
         most = max(AT_ONCE, self._turns.prompts.saving(job.key)) - max(0.0, self._now - job.since)
         if most > 0 and not self._could_take(home, job.key):
-            at_work = [one for one, work in self._outlook.at_work.items() if work.target == home.name]
-            rest = min((self._outlook.rest_of(one, self._now) for one in at_work), default=0.0)
+            running = [one for one, work in self._outlook.at_work.items() if work.target == home.name]
+            rest = min((self._outlook.rest_of(one, self._now) for one in running), default=0.0)
             ahead = max(0, sum(self._outlook.board.size(job.key, priority) for priority in CLASSES) - 1)
             most = most if rest + ahead * self._outlook.usual(job.key) / home.slots < most else 0.0
         self.deferred = self.deferred or most > 0
@@ -149,7 +149,7 @@ class Candidates:
 
     def _is_full(self, key: LoadKey) -> bool:
         most = self._site.slots_of(key)
-        return most is not None and self.at_work[key] >= most
+        return most is not None and self.keys_at_work[key] >= most
 
     def _holds(self, other: Site, key: LoadKey) -> bool:
         if not other.serves(key):

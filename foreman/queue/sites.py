@@ -16,7 +16,7 @@ class Site(Protocol):
 
     @property
     def name(self) -> str:
-        """Return its name in jobs; empty for the only target of a queue without a fleet."""
+        """Return its name in jobs; empty for the target of a queue that has not been told of any."""
 
     @property
     def slots(self) -> int:
@@ -84,7 +84,7 @@ class SiteElsewhere:
 
 
 class OnlySite:
-    """The target of a queue without a fleet: it serves every key, one at a time."""
+    """The target of a queue that has not been told of any: it serves every key, one at a time."""
 
     name = ""
     version = None

@@ -51,9 +51,9 @@ def _behind(outlook: Outlook, job: Job, serving: list[Site]) -> Why | None:
         return Why("class", f"{_jobs(ahead)} of class {words} {_goes(ahead)} first")
     holders = {}
     for site in serving:
-        at_work = {one.key for one in outlook.at_work.values() if one.target == site.name}
-        turns = [*outlook.turns_of(site.name).keys, *at_work]
-        if job.key in turns or not turns or site.room().fits({job.key, *at_work}):
+        keys_at_work = {one.key for one in outlook.at_work.values() if one.target == site.name}
+        turns = [*outlook.turns_of(site.name).keys, *keys_at_work]
+        if job.key in turns or not turns or site.room().fits({job.key, *keys_at_work}):
             return None
         holders[turns[-1]] = site.name
     key, target = next(iter(holders.items()))

@@ -15,6 +15,7 @@ import psycopg
 
 from foreman import __version__
 from foreman.domain.errors import StoreRefused
+from foreman.domain.job import at_node
 from foreman.domain.nodes import DRAINED
 from foreman.domain.usage import SINCE
 from foreman.store import folder
@@ -212,7 +213,7 @@ def _notes(source: sqlite3.Connection, node: str) -> tuple[dict[str, str], list[
             kept[name] = value
         elif name == DRAINED:
             targets = msgspec.json.decode(value, type=list[str])
-            kept[f"{name}@{node}"] = msgspec.json.encode([f"{one}@{node}" for one in targets]).decode()
+            kept[at_node(name, node)] = msgspec.json.encode([at_node(one, node) for one in targets]).decode()
         elif name not in SEQS:
             left_out.append(name)
     return kept, left_out

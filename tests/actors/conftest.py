@@ -51,7 +51,7 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
         outlook = Outlook(Order(slots=slots))
         clock = time.time if threaded else now  # a thread has no Trio's time
         handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=lambda: EVEN)
-        queue = QueueActor(handlers, offload=None if threaded else inline)
+        queue = QueueActor(handlers, in_thread=None if threaded else inline)
         hub = OutputHub(budget)
         inventory = Inventory(target, queue, poll_interval=30)
         worker = Worker(

@@ -81,7 +81,7 @@ def start_fleet(store: SqliteWriter, nursery: trio.Nursery) -> StartFleet:
     async def start(slots: dict[str, int] | None = None, grace: float = 30, **targets: FakeTarget) -> FleetApp:
         outlook = Outlook(Order())
         rules = Rules(backoff=Backoff(2, 300))
-        queue = QueueActor(CommandHandlers(store, rules, outlook, clock=now, chance=lambda: EVEN), offload=inline)
+        queue = QueueActor(CommandHandlers(store, rules, outlook, clock=now, chance=lambda: EVEN), in_thread=inline)
         hub, members = OutputHub(None), []
         for name, target in targets.items():
             inventory = Inventory(target, queue, poll_interval=30, note=name)
@@ -230,7 +230,7 @@ async def test_a_target_that_is_resumed_within_the_grace_keeps_its_jobs(
     await app.fleet.drain(member)
     await trio.sleep(9)
     if again:  # before anybody has heard of the other, and with a grace of its own
-        member.worker.release()
+        member.worker.claim_again()
         await app.fleet.drain(member)
     else:
         await app.fleet.resume(member)

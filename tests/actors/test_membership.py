@@ -85,7 +85,7 @@ def start_node(store: SqliteWriter, roll: Roll, nursery: trio.Nursery) -> StartN
         shared, outlook, known = NodeStore(store, name, roll, now()), Outlook(Order()), f"t@{name}"
         rules = Rules(backoff=Backoff(2, 300), lease=LEASE)
         handlers = CommandHandlers(shared, rules, outlook, clock=now, chance=lambda: EVEN, node=name)
-        queue = QueueActor(handlers, offload=inline)
+        queue = QueueActor(handlers, in_thread=inline)
         inventory = Inventory(target, queue, poll_interval=30, note=known)
         worker = Worker(
             queue, target, OutputHub(None), inventory, outlook, name=known, auto=AutoSlots(slots=slots), clock=now

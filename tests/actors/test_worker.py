@@ -457,7 +457,7 @@ async def test_an_idle_worker_drains_while_nothing_can_be_stored(
 
 
 async def held(app: App) -> None:
-    await app.worker.hold()
+    await app.worker.stop_claiming()
     await app.submit(draft())
 
 

@@ -28,7 +28,7 @@ def test_a_key_is_one_targets_while_others_have_their_own() -> None:
 @pytest.mark.parametrize(("work", "shared"), [(100, True), (11, False)])
 def test_the_last_key_is_shared_where_loading_it_once_more_pays(work: float, shared: bool) -> None:
     began = of(Slots([0.0], "a"), Slots([7.0], "b")).switch("a", 5, work, last=True)
-    assert len(began.at_work) == 1 + shared
+    assert len(began.holders) == 1 + shared
     if shared:
         assert [began.starts(number, 10) for number in (0, 1, 2, 4)] == [0, 10, 16, 26]
         assert began.take(4, 10).targets == [Slots([26], "a"), Slots([26], "a")]

@@ -61,7 +61,7 @@ def test_the_only_lane_runs_while_no_other_key_has_a_turn(
     priority: int, turn: Turn | None, at_work: Sequence[str]
 ) -> None:
     standing, only = Standing((turn,) if turn else (), OWED.credits, (LOW, LOW)), head("a", priority)
-    assert choose([only], standing, running={LOW: 1}, now=NOW, rules=RULES, at_work=at_work) == Choice(only, False)
+    assert choose([only], standing, running={LOW: 1}, now=NOW, rules=RULES, keys_at_work=at_work) == Choice(only, False)
 
 
 def test_the_turn_of_a_key_ends_after_the_limit_when_another_of_its_class_waits() -> None:

@@ -22,47 +22,47 @@ def head(key: str, waits: float = 0, priority: int = NORMAL) -> Head:
 
 
 def next_of(
-    *heads: Head, turns: Collection[tuple[str, float]] = (), at_work: Collection[str] = (), room: Room = TWO
+    *heads: Head, turns: Collection[tuple[str, float]] = (), keys_at_work: Collection[str] = (), room: Room = TWO
 ) -> str | None:
     """The key of the next job; `turns` have a key and the seconds since its beginning, the one used last at the end."""
     began = max((NOW - since for _, since in turns), default=0.0)
     standing = Standing(
         tuple(Turn(key, NOW - since, priority=NORMAL) for key, since in turns), began=(began,) * len(CLASSES)
     )
-    running = Counter({NORMAL: len(at_work)})
-    choice = choose(heads, standing, running=running, now=NOW, rules=RULES, at_work=at_work, room=room)
+    running = Counter({NORMAL: len(keys_at_work)})
+    choice = choose(heads, standing, running=running, now=NOW, rules=RULES, keys_at_work=keys_at_work, room=room)
     return choice.head.key if choice else None
 
 
 def test_what_fits_together_works_together() -> None:
-    assert next_of(head("a"), head("b", 5), turns=[("a", 1)], at_work=["a"]) == "b"
-    assert next_of(head("a", 9), head("b", 5), turns=[("a", 1)], at_work=["a"]) == "a"
-    assert next_of(head("b", 5), turns=[("a", 1)], at_work=["a"], room=Room.count(1)) is None
+    assert next_of(head("a"), head("b", 5), turns=[("a", 1)], keys_at_work=["a"]) == "b"
+    assert next_of(head("a", 9), head("b", 5), turns=[("a", 1)], keys_at_work=["a"]) == "a"
+    assert next_of(head("b", 5), turns=[("a", 1)], keys_at_work=["a"], room=Room.count(1)) is None
 
 
 def test_a_third_key_waits_until_a_turn_has_ended_and_one_is_idle() -> None:
     both = [("a", 1), ("b", 1)]
-    assert next_of(head("a"), head("b"), head("c", 50), turns=both, at_work=["a", "b"]) == "a"
+    assert next_of(head("a"), head("b"), head("c", 50), turns=both, keys_at_work=["a", "b"]) == "a"
     ended = [("a", LIMIT), ("b", 1)]
-    assert next_of(head("a", 60), head("b"), head("c", 50), turns=ended, at_work=["b"]) == "c"
+    assert next_of(head("a", 60), head("b"), head("c", 50), turns=ended, keys_at_work=["b"]) == "c"
     # While the key whose turn has ended still works, only the other one goes on.
-    assert next_of(head("a", 60), head("b"), head("c", 50), turns=ended, at_work=["a", "b"]) == "b"
-    assert next_of(head("a", 60), head("c", 50), turns=ended, at_work=["a", "b"]) is None
+    assert next_of(head("a", 60), head("b"), head("c", 50), turns=ended, keys_at_work=["a", "b"]) == "b"
+    assert next_of(head("a", 60), head("c", 50), turns=ended, keys_at_work=["a", "b"]) is None
 
 
-def test_an_idle_turn_makes_room_and_one_that_works_does_not() -> None:
+def test_an_idle_turn_makes_room_and_one_thkeys_at_works_does_not() -> None:
     both = [("a", 1), ("b", 1)]
-    assert next_of(head("b"), head("c", 5), turns=both, at_work=["b"]) == "c"
-    assert next_of(head("c", 5), turns=both, at_work=["a", "b"]) is None
+    assert next_of(head("b"), head("c", 5), turns=both, keys_at_work=["b"]) == "c"
+    assert next_of(head("c", 5), turns=both, keys_at_work=["a", "b"]) is None
 
 
 def test_a_high_job_takes_the_place_of_the_key_used_longest_ago() -> None:
     both = [("a", 1), ("b", 1)]
     heads = head("a"), head("b"), head("c", 0, HIGH)
-    assert next_of(*heads, turns=both, at_work=["a", "b"]) == "b"  # a makes room, b goes on
-    assert next_of(*heads, turns=both, at_work=["b"]) == "c"
+    assert next_of(*heads, turns=both, keys_at_work=["a", "b"]) == "b"  # a makes room, b goes on
+    assert next_of(*heads, turns=both, keys_at_work=["b"]) == "c"
     standing = Standing((Turn("a", NOW), Turn("b", NOW)))
-    choice = choose(heads, standing, running={}, now=NOW, rules=RULES, at_work=["b"], room=TWO)
+    choice = choose(heads, standing, running={}, now=NOW, rules=RULES, keys_at_work=["b"], room=TWO)
     assert choice is not None
     assert start(standing, choice, NOW, limit=LIMIT, room=TWO).keys == ("b", "c")
 

@@ -28,7 +28,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.scheduling import breaker
 from foreman.domain.translate import request
 from foreman.http.compat import calls
-from foreman.restart import Budget
+from foreman.restart import RestartLimit
 from foreman.store.sqlite import database
 from tests.support.foreman import Daemon
 
@@ -123,7 +123,7 @@ def impatient() -> None:
 def actor() -> None:
     """The pruner fails once for each SIGUSR1, and for ever after a SIGUSR2."""
     pruner.ROUND = QUICK
-    restart.Budget = functools.partial(Budget, first=QUICK, longest=QUICK)  # type: ignore[assignment, misc]
+    restart.RestartLimit = functools.partial(RestartLimit, first=QUICK, longest=QUICK)  # type: ignore[assignment, misc]
     sweep = pruner.sweep
     failed = 0
 
@@ -140,7 +140,7 @@ def actor() -> None:
 def down() -> None:
     """The pruner fails once for each SIGUSR1, and stays away for an hour."""
     actor()
-    restart.Budget = functools.partial(Budget, first=HOUR, longest=HOUR)  # type: ignore[assignment, misc]
+    restart.RestartLimit = functools.partial(RestartLimit, first=HOUR, longest=HOUR)  # type: ignore[assignment, misc]
 
 
 def counted() -> None:

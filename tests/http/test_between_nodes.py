@@ -200,7 +200,7 @@ async def test_a_job_that_moves_while_it_is_read(nodes: Nodes, autojump_clock: M
     async with trio.open_nursery() as readers:
         readers.start_soon(read)
         await trio.sleep(5)
-        c.worker.release()
+        c.worker.claim_again()
         await b.membership.drain()
         await b.worker.drain(grace=1)
     assert texts(found[0]) == ["one", 1, "two", "three", ""]
@@ -219,7 +219,7 @@ async def test_a_node_that_dies_while_its_job_is_read(nodes: Nodes, autojump_clo
     async with trio.open_nursery() as readers:
         readers.start_soon(read)
         await trio.sleep(LEASE + 5)  # so that the others may judge
-        c.worker.release()
+        c.worker.claim_again()
         b.stop.cancel()
     assert texts(found[0]) == ["one", 2, "two", "three", ""]
 

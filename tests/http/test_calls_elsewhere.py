@@ -124,7 +124,7 @@ async def test_the_next_node_is_asked_if_one_cannot_be_reached(nodes: Nodes, aut
 
 async def test_a_node_that_takes_no_calls(nodes: Nodes, autojump_clock: MockClock) -> None:
     a, b = await two(nodes, FakeTarget([answering()]))
-    b.worker.hold_at_start()
+    b.worker.start_drained()
     await trio.sleep(4)
     status, said, _ = await post(a, "/api/embed", model="b", input="x")
     assert status == 503

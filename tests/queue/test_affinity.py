@@ -110,7 +110,7 @@ def test_a_job_waits_for_a_busy_target_for_no_longer_than_its_beginning_costs(ha
     due = harness.handlers.next_due
     assert due is not None and harness.now < due <= harness.now + SAVING
     harness.now = due
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert claim.reply.outcome is None and harness.job(int(job)).target == "x"  # given, not lent
 
 
@@ -154,7 +154,7 @@ def test_a_job_whose_attempt_ended_there_is_not_left_to_it(harness: Prompted, er
     assert job
     harness.finish(job, error)
     harness.now += 5
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.take("x") == job.id
 
 

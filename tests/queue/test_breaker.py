@@ -32,7 +32,7 @@ def wait(harness: QueueHarness) -> None:
     """Until something is due."""
     assert harness.handlers.next_due is not None
     harness.now = harness.handlers.next_due
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
 
 
 def tried(harness: QueueHarness) -> Job:
@@ -140,7 +140,7 @@ def test_a_try_without_a_verdict_is_followed_by_another(harness: QueueHarness, w
 def test_after_an_hour_jobs_that_nothing_can_answer_end(harness: QueueHarness) -> None:
     opened(harness, "aaa")
     harness.now += FREE
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     for _ in range(6):
         harness.finish(tried(harness), LOST)
     assert {harness.job(n).state for n in (1, 2, 3)} == {State.FAILED}

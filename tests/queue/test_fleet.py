@@ -133,7 +133,7 @@ def test_a_busy_target_rests_alone(store: SqliteWriter) -> None:
     harness.finish(job, TargetBusy("y", 30))
     assert harness.handlers.outlook.rests("a")  # both of them
     harness.now += 31
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.claim_for("x") is None and harness.model_for("y") == "a"
 
 
@@ -144,7 +144,7 @@ def test_a_retry_prefers_another_target_that_can_take_it(store: SqliteWriter) ->
     assert job is not None
     harness.finish(job, TargetFailed("x", "cannot"))
     harness.now += 10
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.claim_for("x") is None
     assert harness.model_for("y") == "a"
 
@@ -185,7 +185,7 @@ def test_a_retry_does_not_wait_for_a_target_whose_slots_are_taken(store: SqliteW
     assert job is not None and other is not None
     harness.finish(job, TargetFailed("x", "cannot"))
     harness.now += 10
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.model_for("x") == "a"
 
 
@@ -197,7 +197,7 @@ def test_a_retry_runs_after_a_restart_though_only_the_failed_target_has_its_mode
     before.finish(job, TargetFailed("x", "cannot"))
     harness = FleetHarness(store, FakeSite("x", memory={"a"}), FakeSite("y"))
     harness.now = before.now + 10
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     # The first claim leaves the key to the target that has it loaded, which leaves the job to the first one.
     waiting, other = (Claim(target=name, loaded=harness.sites[name].is_loaded) for name in "yx")
     answers, _ = harness.handlers.apply([waiting, other])

@@ -351,13 +351,13 @@ def test_a_job_that_was_cancelled_and_deleted_elsewhere_runs_no_more(nodes: tupl
     other, job = submitted(a, 2), submitted(a)
     works = [a.claim(), a.claim()]
     b.apply(Cancel(job_id=job.id), Delete(job_id=job.id))
-    commit = a.handlers.tick()
+    commit = a.handlers.apply([])[1]
     assert commit.missed is not None
     assert commit.missed.keys() == {job.id}
     assert list(a.handlers._ledger.running) == [other.id]
     a.apply(*(Finished(job_id=w.job.id, fence=w.job.fence, outcome=ANSWER) for w in works if w))
     assert [(event.job_id, event.state) for event in a.store.events(limit=99)][-1] == (other.id, "done")
-    assert a.handlers.tick().missed is None
+    assert a.handlers.apply([])[1].missed is None
 
 
 def test_what_was_deleted_while_the_server_was_away_runs_no_more(nodes: tuple[Node, Node]) -> None:

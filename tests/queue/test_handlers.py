@@ -414,7 +414,7 @@ def test_a_model_that_does_not_load_rests_its_key_and_no_other(harness: QueueHar
     assert harness.claim() is None
     assert harness.handlers.next_due is not None
     harness.now = harness.handlers.next_due
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.claimed().model == "a"
 
 
@@ -437,7 +437,7 @@ def test_jobs_of_a_resting_key_have_no_position(harness: QueueHarness) -> None:
     assert harness.submit(3, model="a").position is None
     assert harness.submit(4, model="b").position == 2
     harness.now += 30
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.submit(5, model="a").position is not None
 
 

@@ -48,7 +48,7 @@ def handlers(store: SqliteWriter) -> CountingHandlers:
 async def test_an_answer_is_on_disk_when_it_comes(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     await queue.ask(Submit(draft=draft()))
     assert handlers.store.reader().job("001") is not None  # type: ignore[attr-defined]
@@ -57,7 +57,7 @@ async def test_an_answer_is_on_disk_when_it_comes(
 async def test_what_is_asked_together_shares_a_transaction(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     async with trio.open_nursery() as askers:
         for n in range(BATCH + 44):
@@ -69,7 +69,7 @@ async def test_what_is_asked_together_shares_a_transaction(
 async def test_a_message_that_fails_gets_its_error_and_the_others_succeed(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     refused: list[JobNotFound] = []
 
@@ -90,7 +90,7 @@ async def test_a_message_that_fails_gets_its_error_and_the_others_succeed(
 async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     heard: list[tuple[str, bool]] = []
     reader = handlers.store.reader()  # type: ignore[attr-defined]
     queue.add_listener(lambda commit: heard.extend((c.job_id, reader.job(c.job_id) is not None) for c in commit.events))
@@ -103,7 +103,7 @@ async def test_listeners_hear_of_a_commit_after_it_is_on_disk(
 async def test_messages_of_one_sender_are_applied_in_order(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     for value in "abc":
         await queue.tell(Note(name="n", value=value))
@@ -114,7 +114,7 @@ async def test_messages_of_one_sender_are_applied_in_order(
 async def test_closing_applies_all_that_was_told_and_takes_no_more(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     for n in range(5):
         await queue.tell(Submit(draft=draft(n)))
     await queue.close()
@@ -128,7 +128,7 @@ async def test_closing_applies_all_that_was_told_and_takes_no_more(
 async def test_an_asker_who_leaves_does_not_undo_what_was_asked(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     with trio.move_on_after(0):
         await queue.tell(Submit(draft=draft()))
         await trio.lowlevel.checkpoint()
@@ -140,7 +140,7 @@ async def test_an_asker_who_leaves_does_not_undo_what_was_asked(
 async def test_the_queue_wakes_by_itself_when_a_time_comes(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     expired = trio.Event()
     queue.add_listener(lambda c: expired.set() if any(x.state is State.EXPIRED for x in c.events) else None)
     await nursery.start(queue.run)
@@ -154,7 +154,7 @@ async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
 ) -> None:
     handlers.apply([Submit(draft=draft(not_before=now() + 60))])
     handlers = CountingHandlers(handlers.store, Rules(), clock=now)
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     with trio.fail_after(61):
         assert await queue.ask(Claim()) is not None
@@ -171,7 +171,7 @@ async def test_a_commit_that_has_begun_is_answered_although_the_actor_is_cancell
         await go_on.wait()
         return function(*args)
 
-    queue = QueueActor(handlers, offload=slowly)
+    queue = QueueActor(handlers, in_thread=slowly)
     message = Submit(draft=draft())
     async with trio.open_nursery() as nursery:
         await nursery.start(queue.run)
@@ -189,7 +189,7 @@ async def test_a_broken_store_ends_the_actor(
         raise StoreBroken("the disk is gone")
 
     monkeypatch.setattr(handlers.store, "set_note", broken)
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     told = Note(name="n", value="")
     await queue.tell(told)
     with pytest.raises(StoreBroken):
@@ -243,7 +243,7 @@ async def test_a_claim_waits_for_a_job_for_longer_than_callers_wait_for_an_answe
     store: SqliteWriter, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SqliteWriter, "looks_every", 10**6)
-    queue = QueueActor(CommandHandlers(store, Rules(), clock=now), offload=inline)
+    queue = QueueActor(CommandHandlers(store, Rules(), clock=now), in_thread=inline)
     await nursery.start(queue.run)
     with trio.move_on_after(10 * ANSWERS_WITHIN) as waited:
         await queue.ask(Claim())
@@ -253,7 +253,7 @@ async def test_a_claim_waits_for_a_job_for_longer_than_callers_wait_for_an_answe
 async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
     handlers: CountingHandlers, autojump_clock: MockClock
 ) -> None:
-    queue = QueueActor(handlers, offload=inline)
+    queue = QueueActor(handlers, in_thread=inline)
     failing = [True]
 
     def listener(commit: Commit) -> None:

@@ -29,7 +29,7 @@ def test_a_job_waits_for_its_time_and_its_waiting_begins_then(harness: QueueHarn
     harness.submit(1, not_before=START + 50)
     assert (harness.claim(), harness.handlers.next_due) == (None, START + 50)
     harness.now += 50
-    assert harness.handlers.tick().events == []
+    assert harness.handlers.apply([])[1].events == []
     assert harness.claimed().since == START + 50
     assert harness.handlers.next_due is None
 
@@ -60,7 +60,7 @@ def test_a_job_that_was_not_started_in_time_expires(harness: QueueHarness) -> No
     harness.submit(3, start_by=START + 10, priority=0)
     harness.claimed()
     harness.now += 10
-    events = harness.handlers.tick().events
+    events = harness.handlers.apply([])[1].events
     assert [(event.job_id, event.state) for event in events] == [("001", State.EXPIRED), ("002", State.EXPIRED)]
     assert harness.job(1).error == "not started by the time given in start_by"
     assert harness.job(3).state is State.LOADING
@@ -71,7 +71,7 @@ def test_an_overdue_job_that_cannot_be_read_is_dealt_with_once(harness: QueueHar
     harness.submit(1, start_by=START + 10)
     harness.store._db.execute("UPDATE jobs SET metadata = '{'")
     harness.now += 10
-    [event] = harness.handlers.tick().events
+    [event] = harness.handlers.apply([])[1].events
     assert (event.job_id, event.state) == ("001", State.FAILED)
     assert (harness.handlers.next_due, harness.store.lines()) == (None, [])
     logged.claim("job failed: it cannot be read")
@@ -113,7 +113,7 @@ def test_a_job_whose_id_is_no_text_is_in_nobodys_way(harness: QueueHarness) -> N
     harness.store._db.execute("PRAGMA foreign_keys = OFF")
     harness.store._db.execute("UPDATE jobs SET id = CAST(x'ff' AS TEXT), expires_at = 1 WHERE id = '001'")
     harness.now += 10
-    assert harness.handlers.tick().events == []
+    assert harness.handlers.apply([])[1].events == []
     assert harness.handlers.next_due is not None and harness.handlers.next_due > harness.now
     assert harness.say(Prune(most=9)) == 0
     harness.finish(harness.claimed())
@@ -138,7 +138,7 @@ def test_a_job_that_was_started_in_time_may_take_its_later_attempts_when_they_co
     harness.submit(1, start_by=START + 10)
     harness.finish(harness.claimed(), TargetLost("t", "reset"))
     harness.now += 3600
-    harness.handlers.tick()
+    harness.handlers.apply([])[1]
     assert harness.claimed().attempt == 2
 
 
@@ -151,7 +151,7 @@ def test_more_overdue_jobs_than_one_transaction_takes_expire_in_the_next(
     harness.now += 10
     expired = []
     while harness.handlers.next_due is not None:
-        expired.append(len(harness.handlers.tick().events))
+        expired.append(len(harness.handlers.apply([])[1].events))
     assert expired == [2, 2, 1]
 
 
@@ -228,9 +228,9 @@ def test_the_end_of_an_attempt_is_told_again_once_the_disk_has_room(harness: Que
         harness.finish(job, large)
     assert harness.job().state is State.LOADING
     assert harness.handlers.next_due == harness.now + maintenance.FULL_PAUSE
-    assert harness.handlers.tick().events == []
+    assert harness.handlers.apply([])[1].events == []
     make_room()
-    assert [event.state for event in harness.handlers.tick().events] == [State.WORKING, State.DONE]
+    assert [event.state for event in harness.handlers.apply([])[1].events] == [State.WORKING, State.DONE]
     [row] = harness.store.usage(step=MINUTE, begin=0, end=int(START) + 1000, by=None, limit=9)
     assert (row.figures.submitted, row.figures.done, row.figures.answer_tokens) == (1, 1, 7)  # and not once more
     assert harness.handlers.next_due is None

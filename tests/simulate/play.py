@@ -182,7 +182,7 @@ async def _by_foreman(setup: Setup, settings: Settings, look: Look | None) -> Re
             now,
             targets={name: ModelledServer(name, setup.trace, setup.speed, waiter.record.log) for name in setup.names},
             make_readers=partial(InlineReaders, count=1),
-            offload=inline,
+            in_thread=inline,
             chance=dice.random,
         )
         app.queue.add_listener(on_commit)

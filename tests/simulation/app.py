@@ -97,7 +97,7 @@ class App:
             targets={target.name: target for target in targets},
             sender=cast(WebhookSender, receivers),
             make_readers=partial(InlineReaders, count=1),
-            offload=self.disk,
+            in_thread=self.disk,
             chance=dice.random,
         )
         context = self._app.context

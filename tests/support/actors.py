@@ -183,7 +183,7 @@ class IdleWorker:
 
     slots = 1
     running = 0
-    held = False
+    drained = False
     draining = False
 
 
@@ -208,7 +208,7 @@ class InlineReaders(Readers):
 
 def blobs_of(queue: QueueActor, store: SqliteWriter) -> Blobs:
     """The blobs of a store, on the event loop."""
-    return Blobs(store.blobs, queue, InlineReaders(store), offload=inline)
+    return Blobs(store.blobs, queue, InlineReaders(store), in_thread=inline)
 
 
 def draft(number: int = 1, model: str = "m", **fields: Any) -> Draft:

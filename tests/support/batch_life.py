@@ -189,10 +189,10 @@ async def a_life(
     store = SqliteWriter(folder / "foreman.db")
     try:
         async with trio.open_nursery() as nursery:
-            queue = Queue(CommandHandlers(store, Rules(**rules), clock=now), offload=inline)
+            queue = Queue(CommandHandlers(store, Rules(**rules), clock=now), in_thread=inline)
             queue.doom, queue.fate = doom, fate or Fate()
             readers, models = InlineReaders(store), Models()
-            blobs = Blobs(store.blobs, queue, readers, offload=inline)
+            blobs = Blobs(store.blobs, queue, readers, in_thread=inline)
             intake = Intake(models, cast(Any, None), cast(Any, None), Limits(), offload=offload)
             batches = Batches(queue, readers, blobs, intake, clock=now, new_id=new_job_id)
             queue.add_listener(batches.on_commit)

@@ -156,7 +156,7 @@ class Play:
                 self.harness.handlers.outlook.learn(work.job, seconds=end - began - loading, tokens=0)
                 self._leave(name, None)
         if due is not None and due <= self.harness.now:
-            self.harness.commit = self.harness.handlers.tick()
+            self.harness.commit = self.harness.handlers.apply([])[1]
             self._give_way()
 
     def _end(self, name: str) -> float:

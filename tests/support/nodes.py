@@ -170,13 +170,13 @@ class Nodes:
         outlook, own = Outlook(Order()), f"t@{name}"
         rules = Rules(backoff=Backoff(2, 300), lease=LEASE)
         handlers = CommandHandlers(shared, rules, outlook, clock=now, chance=lambda: EVEN, node=name)
-        queue, readers = QueueActor(handlers, offload=inline), InlineReaders(self._store)
+        queue, readers = QueueActor(handlers, in_thread=inline), InlineReaders(self._store)
         budget = Budget(memory) if memory else Budget()
         hub = OutputHub(budget)
         inventory = Inventory(target, queue, poll_interval=30, note=own)
         worker = Worker(queue, target, hub, inventory, outlook, name=own, auto=AutoSlots(slots=slots), clock=now)
         if held:
-            worker.hold_at_start()
+            worker.start_drained()
         setting = TargetSettings(name="t", managed=True).model_copy(update={"name": own})
         member = Member(setting, target, inventory, worker)
         outlook.own_sites = {own: member}
@@ -204,7 +204,7 @@ class Nodes:
             pushes=pushes,
             calls_elsewhere=CallsElsewhere(others, fleet.elsewhere),
             auth=auth,
-            blobs=Blobs(shared.blobs, queue, readers, offload=inline),
+            blobs=Blobs(shared.blobs, queue, readers, in_thread=inline),
             batches=cast(Any, None),
             rate=Rate(0, 0),
             budget=budget,

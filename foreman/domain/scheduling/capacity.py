@@ -34,7 +34,7 @@ class Capacity:
     """The slots of the targets that share jobs. A load key is one target's, until nothing else is left for others."""
 
     targets: Sequence[Slots]
-    at_work: Sequence[int] = ()  # the targets that have the key of the present run
+    holders: Sequence[int] = ()  # the targets that have the key of the present run
 
     def switch(self, key: str, load: float, work: float, *, last: bool) -> Capacity:
         """Return it at the beginning of a run.
@@ -60,20 +60,20 @@ class Capacity:
 
     def starts(self, number: int, seconds: float) -> float:
         """Return the seconds until the start of a job of the run behind `number` others of `seconds` each."""
-        if len(self.at_work) == 1:
-            return self.targets[self.at_work[0]].starts(number, seconds)
-        free = _free(self.targets, self.at_work)
+        if len(self.holders) == 1:
+            return self.targets[self.holders[0]].starts(number, seconds)
+        free = _free(self.targets, self.holders)
         return max(free[0], _level(free, number * seconds))
 
     def take(self, count: int, seconds: float) -> Capacity:
         """Return it after `count` jobs of the run of `seconds` each."""
         targets = list(self.targets)
-        if len(self.at_work) == 1:
-            place = self.at_work[0]
+        if len(self.holders) == 1:
+            place = self.holders[0]
             targets[place] = targets[place].take(count, seconds)
         else:
-            level = _level(_free(targets, self.at_work), count * seconds)
-            for place in self.at_work:
+            level = _level(_free(targets, self.holders), count * seconds)
+            for place in self.holders:
                 slots = targets[place]
                 targets[place] = replace(slots, free=[max(at, level) for at in slots.free])
         return Capacity(targets)

@@ -158,21 +158,21 @@ def choose(
     running: Mapping[int, int],
     now: float,
     rules: Rules,
-    at_work: Collection[str] = (),
+    keys_at_work: Collection[str] = (),
     room: Room = ONE,
 ) -> Choice | None:
     """Return the job to run next, or None when there is none now.
 
-    `running` counts the running jobs by class, `at_work` has their load keys, and `room` tells which keys fit together.
-    A None may become a choice at `standing.next_end`. The cost grows with the number of lanes only.
+    `running` counts the running jobs by class, `keys_at_work` has their load keys, and `room` tells which keys fit
+    together. A None may become a choice at `standing.next_end`. The cost grows with the number of lanes only.
     """
-    if len(heads) == 1 and len({heads[0].key, *standing.keys, *at_work}) == 1:
+    if len(heads) == 1 and len({heads[0].key, *standing.keys, *keys_at_work}) == 1:
         return Choice(heads[0], False)  # no rule holds it back
     if not heads:
         return None
-    view = _View(heads, standing, at_work, room, now, rules)
+    view = _View(heads, standing, keys_at_work, room, now, rules)
     priority, reserved = next_class(_oldest(heads), standing, running, now, rules)
-    held: Collection[str] = at_work
+    held: Collection[str] = keys_at_work
     if (head := view.due(heads, priority)) is None:
         heads = view.ready(heads)
         if not (oldest := _oldest(heads)):
@@ -180,7 +180,7 @@ def choose(
         priority, reserved = next_class(oldest, standing, running, now, rules)
         head = view.first([head for head in heads if head.priority == priority])
         held = view.held(head)
-    if head.key in at_work or room.fits({*held, head.key}):
+    if head.key in keys_at_work or room.fits({*held, head.key}):
         return Choice(head, reserved, view.taken(head))
     stays = view.stays(head, held)
     beside = [other for other in heads if other.key in stays and not view.ended(other.key)]
@@ -240,14 +240,14 @@ class _View:
         self,
         heads: Sequence[Head],
         standing: Standing,
-        at_work: Collection[str],
+        keys_at_work: Collection[str],
         room: Room,
         now: float,
         rules: Rules,
     ) -> None:
         self._standing = standing
         self._turns = {turn.key: turn for turn in standing.turns}
-        self._at_work = at_work
+        self._keys_at_work = keys_at_work
         self._room = room
         self._now = now
         self._rules = rules
@@ -255,7 +255,7 @@ class _View:
         for head in heads:
             self._waiting[head.key] = max(head.priority, self._waiting.get(head.key, head.priority))
         # An idle turn does not keep others from beginning one.
-        used = self._waiting.keys() | set(at_work)
+        used = self._waiting.keys() | set(keys_at_work)
         self._beside: dict[str, bool] = {}
         self._live = [turn.key for turn in standing.turns if turn.key in used and not self.ended(turn.key)]
 
@@ -289,12 +289,12 @@ class _View:
         goes_on = any(self._turns[key].goes_on(self._now) for key in self._live if key in self._waiting)
         if not goes_on and not (self._standing.moves.bars(self._now) and any(map(self.taken, heads))):
             return heads
-        known = {*self._turns, *self._at_work}
+        known = {*self._turns, *self._keys_at_work}
         return [head for head in heads if head.key in known or self._fits(head.key)]
 
     def taken(self, head: Head) -> str:
         """Return the key of a lower class with jobs left that has to make room for the job; empty if there is none."""
-        if head.key in self._turns or head.key in self._at_work:
+        if head.key in self._turns or head.key in self._keys_at_work:
             return ""
         keys = [key for key in self._live if self._waiting.get(key, -1) > head.priority]
         if not keys or self._fits(head.key):
@@ -323,10 +323,10 @@ class _View:
             for turn in self._standing.turns
             if turn.priority < head.priority
             and turn.key not in self._waiting
-            and turn.key not in self._at_work
+            and turn.key not in self._keys_at_work
             and turn.lingers(self._now)
         ]
-        return {*self._at_work, *lingering} if lingering else self._at_work
+        return {*self._keys_at_work, *lingering} if lingering else self._keys_at_work
 
     def stays(self, head: Head, held: Collection[str]) -> Collection[str]:
         """Return which of the held keys need not make room for the job: the ended turns do first, then the oldest."""

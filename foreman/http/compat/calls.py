@@ -24,9 +24,9 @@ from foreman.domain.errors import (
     TargetRefused,
 )
 from foreman.domain.job import Draft, Priority, State, load_key
+from foreman.domain.node_auth import BETWEEN_NODES
 from foreman.domain.responses.tiers import TIER, priority_of
 from foreman.http import rate_limit
-from foreman.http.auth import BETWEEN_NODES
 from foreman.http.body import held, read_body
 from foreman.http.compat.waiting import Dialect, WaitingCaller, streamed, whole
 from foreman.http.context import Context, context

@@ -17,8 +17,7 @@ from foreman.domain.endpoints.endpoint import Endpoint
 from foreman.domain.errors import InvalidJson, JobNotFound, ModelNotFound
 from foreman.domain.intake import Submission
 from foreman.domain.job import RUNNING, State
-from foreman.domain.node_auth import NodeAuth
-from foreman.http.auth import BETWEEN_NODES
+from foreman.domain.node_auth import BETWEEN_NODES, NodeAuth
 from foreman.http.body import held, read_body
 from foreman.http.compat import calls
 from foreman.http.compat.ollama import OLDER, older_embeddings

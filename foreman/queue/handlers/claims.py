@@ -98,7 +98,7 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
             running=candidates.running,
             now=now,
             rules=rules,
-            at_work=candidates.at_work,
+            keys_at_work=candidates.keys_at_work,
             room=room,
         )
         if choice is None:

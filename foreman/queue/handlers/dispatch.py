@@ -95,7 +95,7 @@ class CommandHandlers:
 
     @property
     def next_due(self) -> Instant | None:
-        """Return when `tick` next has work, or None."""
+        """Return when there next is work without a message, or None."""
         return min((at for at in (self._due, self._looks_at) if at is not None), default=None)
 
     def change(self, rules: Rules) -> None:
@@ -152,10 +152,6 @@ class CommandHandlers:
     def owes(self) -> bool:
         """Return True while reports of workers are still to be stored."""
         return bool(self._owed)
-
-    def tick(self) -> Commit:
-        """Wake the jobs that became ready and expire the overdue ones."""
-        return self.apply([])[1]
 
     def _is_due(self) -> bool:
         return self._due is not None and self._due <= self.clock()

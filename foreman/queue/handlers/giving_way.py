@@ -65,7 +65,7 @@ def _ways(ledger: Ledger, site: Site, unmet: int) -> Iterator[dict[str, str]]:
     for some in ([job] for job in lower if _pays(waits, _took(ledger, job))):
         if head := _first_without(ledger, site, some, waits):
             yield {job.id: _named(ledger, job, head) for job in some}
-    for key in {job.key for job in lower}:  # jobs of one key run together, and another key needs the whole target
+    for key in {job.key for job in lower}:  # where one key fits at a time, all its jobs must leave for another one
         some = [job for job in lower if job.key == key]
         pays = len(some) > 1 and _pays(rests[-1], max(_took(ledger, job) for job in some))
         if pays and (head := _first_without(ledger, site, some, rests[-1])) and head.key != key:
@@ -129,7 +129,7 @@ def _first_without(ledger: Ledger, site: Site, some: Sequence[Job], waits: float
         running=candidates.running,
         now=now,
         rules=outlook.rules_of(site.slots),
-        at_work=candidates.at_work,
+        keys_at_work=candidates.keys_at_work,
         room=site.room(),
     )
     if (

@@ -21,6 +21,7 @@ from foreman.domain.job import (
     JobEvent,
     LoadKey,
     State,
+    at_node,
     model_of,
     node_of,
     queued,
@@ -309,7 +310,7 @@ class Ledger:
 
     def name_of(self, note: str) -> str:
         """Return the name of this node's own note of a kind."""
-        return f"{note}@{self.node}" if self.node else note
+        return at_node(note, self.node)
 
     def is_ours(self, job: Job) -> bool:
         """Return True when the job's latest attempt was made by this node."""

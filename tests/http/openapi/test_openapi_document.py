@@ -13,8 +13,8 @@ from schemathesis.specs.openapi.definitions import OPENAPI_31
 
 from foreman.domain import errors
 from foreman.domain.errors import ForemanError, Misrouted, TargetRefused
+from foreman.domain.node_auth import BETWEEN_NODES
 from foreman.http.asgi import build
-from foreman.http.auth import BETWEEN_NODES
 from foreman.http.context import Context
 from foreman.http.errors import status_of
 from foreman.http.openapi.codes import STATUSES
