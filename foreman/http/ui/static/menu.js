@@ -23,6 +23,7 @@ class Menu {
     this.entries = [];
     this.things = []; // models, batches and settings, asked for once each time that the menu opens
     this.jobs = [];
+    this.words = false; // true once it is known that words can be searched
     this.asked = 0;
   }
 
@@ -43,7 +44,10 @@ class Menu {
     const ways = [
       get("/api/tags").then(({ models }) => models.map(({ name }) => thing("Models", name, "", `#/models?${new URLSearchParams({ find: name })}`))),
       get("/batches?limit=50").then(({ batches }) => batches.map((one) => thing("Batches", one.name ?? one.batch_id, one.state, `#/batches/${one.batch_id}`))),
-      get("/settings").then(({ settings }) => settings.map((one) => thing("Settings", one.name, one.text, `#/settings?${new URLSearchParams({ find: one.name })}`))),
+      get("/settings").then(({ settings }) => {
+        this.words = settings.some(({ name, value }) => name === "full_text" && value);
+        return settings.map((one) => thing("Settings", one.name, one.text, `#/settings?${new URLSearchParams({ find: one.name })}`));
+      }),
     ];
     const found = await Promise.all(ways.map((way) => way.catch(() => []))); // such as settings, for who may not see them
     this.things = found.flat();
@@ -74,7 +78,8 @@ class Menu {
     const every = asked ? [...this.commands, ...this.things] : this.commands;
     const fitting = every.map((one) => ({ one, mark: fit(asked, `${one.title} ${one.group}`) })).filter(({ mark }) => mark > 0);
     if (asked) fitting.sort((a, b) => b.mark - a.mark);
-    const find = asked ? [{ title: `Find “${asked}” among the jobs`, group: "Jobs", run: () => (location.hash = `#/jobs?${new URLSearchParams({ find: asked })}`) }] : [];
+    const find = asked ? [thing("Jobs", `Find “${asked}” among the jobs`, "", `#/jobs?${new URLSearchParams({ find: asked })}`)] : [];
+    if (asked && this.words) find.push(thing("Jobs", `Find “${asked}” in prompts and answers`, "", `#/jobs?${new URLSearchParams({ q: asked })}`));
     const groups = Map.groupBy([...fitting.slice(0, MOST).map(({ one }) => one), ...this.jobs, ...find], (one) => one.group);
     this.entries = [...groups.values()].flat();
     this.place = Math.min(this.place, Math.max(0, this.entries.length - 1));
