@@ -39,14 +39,14 @@ def _command_line() -> None:
     import signal
 
     from foreman import program
-    from foreman.garbage import paused
+    from foreman.garbage import collection_paused
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # leave an ignored SIGINT ignored
         # Until a command begins, Ctrl-C ends the process at once, without the traceback of an interrupted import.
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     if program.frozen():
         program.die_with_outer()
-    with paused():
+    with collection_paused():
         from foreman.cli import main as command_line
 
     command_line()

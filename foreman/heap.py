@@ -13,7 +13,7 @@ LARGE = 96 * 1024  # bytes; a block of this size or more is a mapping of its own
 
 
 @contextmanager
-def trimmed(every: float = EVERY) -> Iterator[None]:
+def trimmed_heap(every: float = EVERY) -> Iterator[None]:
     """Use one heap without large blocks, and give its free pages back every so many seconds, from a thread.
 
     By itself glibc makes a heap for each thread, raises the size from which a block is mapped with each one that is

@@ -19,9 +19,9 @@ from foreman import __version__, app, descriptors, logs, program
 from foreman.actors.systemd import Systemd
 from foreman.config.settings import Settings
 from foreman.domain.errors import ForemanError, SettingInvalid
-from foreman.garbage import few_walk_through_all
+from foreman.garbage import rare_full_collections
 from foreman.greeting import greeting, has_reader
-from foreman.heap import trimmed
+from foreman.heap import trimmed_heap
 from foreman.opening import opened
 from foreman.resolver import Resolver
 
@@ -53,7 +53,7 @@ def serve(
         hint = f"allow {more} open files: 'ulimit -n {more}', or LimitNOFILE={more} for systemd"
         log.warning("fewer clients can be connected than max_connections says", connections=room, hint=hint)
     try:
-        with few_walk_through_all(), trimmed():
+        with rare_full_collections(), trimmed_heap():
             greet = lines.write if has_reader() and settings.log_format != "json" else None
             return trio.run(partial(main, settings, reread=reread, clock=clock, greet=greet))
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 
-from foreman.garbage import LEAST, SHARE, few_walk_through_all
+from foreman.garbage import LEAST, SHARE, rare_full_collections
 
 
 class Thing:
@@ -22,7 +22,7 @@ def walked_through(thing: Thing) -> bool:
 
 def test_a_collection_passes_over_what_outlived_the_one_before() -> None:
     old = Thing()
-    with few_walk_through_all(lambda: 100.0):
+    with rare_full_collections(lambda: 100.0):
         new = Thing()
         assert (walked_through(old), walked_through(new)) == (False, True)
         gc.collect()
@@ -35,7 +35,7 @@ def test_a_collection_passes_over_what_outlived_the_one_before() -> None:
 
 def test_what_was_passed_over_is_collected_in_the_end() -> None:
     now = 100.0
-    with few_walk_through_all(lambda: now):
+    with rare_full_collections(lambda: now):
         thing = Thing()
         gc.collect()
         known = weakref.ref(thing)
@@ -55,7 +55,7 @@ def test_whole_collections_that_take_long_are_rarer() -> None:
         now += took
         return now
 
-    with few_walk_through_all(clock):
+    with rare_full_collections(clock):
         thing = Thing()
         gc.collect()
         known = weakref.ref(thing)

@@ -11,7 +11,7 @@ HOLED = """
 import re, sys, threading
 from contextlib import nullcontext
 from pathlib import Path
-from foreman.heap import trimmed
+from foreman.heap import trimmed_heap
 
 def resident():
     return int(re.search(r"VmRSS:\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
@@ -21,7 +21,7 @@ full = resident()
 del blocks[:-1]  # the last one keeps the heap from shrinking at its end
 held = resident()
 pause = threading.Event()
-with trimmed(every=0.01):
+with trimmed_heap(every=0.01):
     for _ in range(1000):
         if resident() < full - 50_000:
             break

@@ -27,7 +27,7 @@ UNANSWERED = f"no answer within {ANSWERS_WITHIN:g} s"
 MAY_BE = "this may be stored: send it again, a submission with the same Idempotency-Key"
 UNHURRIED = (Claim, DeliveryEnded, Rescue)  # messages whose senders wait as long as it takes
 LAST_ANSWERS = 1.0  # seconds to answer callers with StoreLost before the process ends
-HOLD = 0.02  # seconds after which a transaction waits no more for the ends of quick jobs in it
+QUICK_WITHIN = 0.02  # seconds after which a transaction waits no more for the ends of quick jobs in it
 LINGER = 0.05  # seconds the writer thread waits for more messages: restarting it costs more than a transaction
 
 
@@ -168,7 +168,7 @@ class QueueActor:
         if self._error is None and self._inbox.empty() and self._timeout() == 0:
             token.run_sync_soon(self._settle, *self._handlers.apply([]))
         while self._error is None and (batch := self._take(min(self._linger, self._timeout()))):
-            self._in_doubt, until = batch, time.monotonic() + HOLD
+            self._in_doubt, until = batch, time.monotonic() + QUICK_WITHIN
             answers, commit = self._handlers.apply(batch, lending, more if self._linger else None)
             self._in_doubt = ()
             token.run_sync_soon(self._settle, answers, commit)

@@ -23,7 +23,7 @@ class Candidates:
         self._site = site
         self._occupancy = occupancy
         self._now = now
-        self._turns = outlook.turns_of(site.name)
+        self._state = outlook.state_of(site.name)
         self._alone = len(outlook.sites) == 1
         self._others = [] if self._alone else [one for one in outlook.sites.values() if one is not site and one.open]
         self.running = occupancy.classes(site.name)  # jobs of this target by class
@@ -41,7 +41,7 @@ class Candidates:
         nothing else to do, it is not when its backlog there would take longer than loading it here, or when its next
         job failed there.
         """
-        site, turns, board = self._site, self._turns, self._outlook.board
+        site, state, board = self._site, self._state, self._outlook.board
         held: dict[LoadKey, list[Site]] = {}
         alone = self._alone
         served = () if alone else self._outlook.served(site)
@@ -49,15 +49,15 @@ class Candidates:
             return []
 
         def may(key: LoadKey) -> bool:
-            if not (alone or key in served) or turns.rests(key) or self._is_full(key):
+            if not (alone or key in served) or state.rests(key) or self._is_full(key):
                 return False
-            if self._others and key not in turns.keys and key not in self.keys_at_work and not site.is_loaded(key):
+            if self._others and key not in state.keys and key not in self.keys_at_work and not site.is_loaded(key):
                 if key not in held:
                     held[key] = [other for other in self._others if self._holds(other, key)]
                 return not held[key]
             return True
 
-        found = board.first(LOOK + len(turns.keys), may, besides=turns.keys, without=self.full)
+        found = board.first(LOOK + len(state.keys), may, besides=state.keys, without=self.full)
         apart = {key: sites for key, sites in held.items() if sites}
         self.deferred = self.deferred or bool(apart)
         if found or not apart:
@@ -84,7 +84,7 @@ class Candidates:
         refused = job.error_code == TargetRefused.code  # it would be again
         better = any(
             other.serves(key, endpoint)
-            and (self._could_take(other, key) or (refused and not self._outlook.turns_of(other.name).rests(key)))
+            and (self._could_take(other, key) or (refused and not self._outlook.state_of(other.name).rests(key)))
             for other in self._others
         )
         if better:
@@ -97,12 +97,12 @@ class Candidates:
         One whose slots are taken counts only while its latest prompts begin so, since caches forget; and never for an
         urgent job, since somebody waits for it.
         """
-        key, path, prompts = job.key, job.prefix, self._turns.prompts
+        key, path, prompts = job.key, job.prefix, self._state.prompts
         if not (path and self._others and self._outlook.rules.prefix_turns and prompts.helps(key)):
             return None
         before = job.target if job.error_code else None  # `suits` leaves it to others
         for other in self._others:
-            its = self._outlook.turns_of(other.name).prompts
+            its = self._outlook.state_of(other.name).prompts
             if key not in its.seen or other.name == before or not other.serves(key, job.endpoint):
                 continue
             if its.has_more(key, path, prompts, self._site.slots) and (
@@ -118,7 +118,7 @@ class Candidates:
         This target has nothing else to do. It would have to compute the beginning anew, which may cost less than
         waiting for a slot there. However long that wait turns out to be, a job never waits longer than that costs.
         """
-        most = max(AT_ONCE, self._turns.prompts.saving(job.key)) - max(0.0, self._now - job.since)
+        most = max(AT_ONCE, self._state.prompts.saving(job.key)) - max(0.0, self._now - job.since)
         if most > 0 and not self._could_take(home, job.key):
             running = [one for one, work in self._outlook.at_work.items() if work.target == home.name]
             rest = min((self._outlook.rest_of(one, self._now) for one in running), default=0.0)
@@ -129,7 +129,7 @@ class Candidates:
 
     def elsewhere(self, job: Job) -> bool:
         """Return True if another target takes such jobs now."""
-        rests = ((other, self._outlook.turns_of(other.name).rests(job.key)) for other in self._others)
+        rests = ((other, self._outlook.state_of(other.name).rests(job.key)) for other in self._others)
         return any(not resting and other.serves(job.key, job.endpoint) for other, resting in rests)
 
     def _leave(self, job: Job) -> None:
@@ -154,10 +154,10 @@ class Candidates:
     def _holds(self, other: Site, key: LoadKey) -> bool:
         if not other.serves(key):
             return False
-        turns = self._outlook.turns_of(other.name)
-        if turns.rests(key):
+        state = self._outlook.state_of(other.name)
+        if state.rests(key):
             return False
-        turn = turns.standing.turn(key)
+        turn = state.standing.turn(key)
         if turn is not None and turn.ended(self._now, self._outlook.rules.limit):
             return False
         if turn is not None or key in self._occupancy.keys(other.name):
@@ -169,7 +169,7 @@ class Candidates:
         work = self._occupancy.keys(other.name)
         return (
             other.serves(key)
-            and not self._outlook.turns_of(other.name).rests(key)
+            and not self._outlook.state_of(other.name).rests(key)
             and work.total() < other.slots
             and other.room().fits({*work, key})
         )

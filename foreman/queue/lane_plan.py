@@ -10,8 +10,8 @@ from foreman.domain.job import CallerKey, Instant
 from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.prefixes import HASH
 from foreman.domain.scheduling.rounds import Rounds
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.scheduling.sequence import Following, Pace, Waiting, sequence
-from foreman.domain.scheduling.turns import Turns
 from foreman.queue.board import LaneKey
 from foreman.queue.serving import Serving
 from foreman.store.protocol import Reader
@@ -54,21 +54,21 @@ class LanePlans:
         self._serving = serving
         self._kept: Mapping[LaneKey, tuple[tuple[int, int, int, int], Instant, object, LanePlan]] = {}
 
-    def of(self, store: Reader, lane: LaneKey, turns: Turns, slots: int, now: Instant) -> LanePlan | None:
+    def of(self, store: Reader, lane: LaneKey, state: SchedulerState, slots: int, now: Instant) -> LanePlan | None:
         """Return the plan of a lane for a target, or None where too many callers share it."""
         serving = self._serving
         callers = serving.board.callers(*lane)
         if not callers or len(callers) > CALLERS:
             return None
-        held = turns, serving.forecasts  # so that no other object gets their ids
-        version = serving.board.version, id(turns), id(serving.forecasts), slots
+        held = state, serving.forecasts  # so that no other object gets their ids
+        version = serving.board.version, id(state), id(serving.forecasts), slots
         known = self._kept.get(lane)
         if known is not None:
             same, made, _, plan = known[0] == version, *known[1:]
             holds = FRESH if same else len(plan.jobs) * PAYS if len(plan.jobs) >= LARGE else 0.0
             if made <= now < made + holds:
                 return plan
-        plan = self._made(store, lane, {caller: size for caller, (_, size) in callers.items()}, turns, slots, now)
+        plan = self._made(store, lane, {caller: size for caller, (_, size) in callers.items()}, state, slots, now)
         kept = {other: one for other, one in self._kept.items() if other != lane}
         while len(kept) >= LANES:
             del kept[next(iter(kept))]
@@ -80,14 +80,14 @@ class LanePlans:
         store: Reader,
         lane: LaneKey,
         sizes: Mapping[CallerKey, int],
-        turns: Turns,
+        state: SchedulerState,
         slots: int,
         now: Instant,
     ) -> LanePlan:
         serving, (key, _) = self._serving, lane
-        standing, fairness = turns.standing, serving.rules.fairness
+        standing, fairness = state.standing, serving.rules.fairness
         shares, turn = standing.shares_of(*lane), standing.turn(key)
-        alike = serving.rules.prefix_turns and turns.prompts.helps(key)
+        alike = serving.rules.prefix_turns and state.prompts.helps(key)
         alone = alike and all(site.slots == 1 for site in serving.serving(key))  # no two prompts are computed at once
         usual = serving.usual(key)
         if sum(sizes.values()) > FAR:

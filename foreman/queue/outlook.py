@@ -16,7 +16,7 @@ from foreman.domain.scheduling.forecast import Kind
 from foreman.domain.scheduling.positions import Run, order
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.rounds import Rounds
-from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.queue.board import LaneKey, Near
 from foreman.queue.lane_plan import FAR, LanePlan, LanePlans
 from foreman.queue.serving import Serving
@@ -46,7 +46,7 @@ class _Pool:
     """The targets that share the jobs of a load key, taken as one with the slots of all."""
 
     sites: Sequence[Site]
-    turns: Turns
+    state: SchedulerState
     rules: choose.Rules
     room: Room
     resting: Collection[LoadKey]  # keys that none of them takes now
@@ -118,7 +118,7 @@ class Outlook(Serving):
         taken: dict[tuple[str, int], int] = {}
         pool = self._pool(None)
         slots: Capacity | None = self._slots(pool, now) if up else None
-        near = self.board.near(furthest, besides=pool.turns.keys, resting=pool.resting)
+        near = self.board.near(furthest, besides=pool.state.keys, resting=pool.resting)
         left = _left(near)
         for run in self._order(pool, near, now):
             lane = run.key, run.priority
@@ -142,19 +142,19 @@ class Outlook(Serving):
     def _pool(self, key: LoadKey | None) -> _Pool:
         """Return the targets that share the jobs of the key; those of all keys for None."""
         sites = list(self.sites.values()) if key is None else self.serving(key)
-        with_key = [site for site in sites if key in self.turns_of(site.name).keys]
-        turns = self.turns_of((with_key or sites)[0].name)
+        with_key = [site for site in sites if key in self.state_of(site.name).keys]
+        state = self.state_of((with_key or sites)[0].name)
         rules = self.rules_of(sum(site.slots for site in sites))
-        resting = turns.at_rest(self.board.keys_waiting)
+        resting = state.at_rest(self.board.keys_waiting)
         if len(self.sites) > 1:
             waiting = self.board.keys_waiting()
             resting = {one for one in waiting if self.rests(one)}
             if key is not None:
                 resting |= {one for one in waiting if not any(site.serves(one) for site in sites)}
-        return _Pool(sites, turns, rules, sites[0].room(), resting)
+        return _Pool(sites, state, rules, sites[0].room(), resting)
 
     def _rounds(self, pool: _Pool, lane: LaneKey, sizes: Mapping[CallerKey, int]) -> Rounds:
-        shares = pool.turns.standing.shares_of(*lane)
+        shares = pool.state.standing.shares_of(*lane)
         return Rounds(sizes, shares, self.rules.fairness, self.usual(lane[0]) / pool.rules.slots)
 
     def _ahead(self, pool: _Pool, key: LoadKey, priority: int, caller: CallerKey, rank: int) -> int:
@@ -167,7 +167,7 @@ class Outlook(Serving):
         return ahead + self.board.beyond(key, priority, caller)
 
     def _plan(self, store: Reader, pool: _Pool, lane: LaneKey, now: Instant) -> LanePlan | None:
-        return self._plans.of(store, lane, pool.turns, pool.rules.slots, now)
+        return self._plans.of(store, lane, pool.state, pool.rules.slots, now)
 
     def _jobs(self, store: Reader, pool: _Pool, lane: LaneKey, skip: int, count: int) -> Sequence[Job | None]:
         """Return jobs of a lane in about the order in which they will run, after the first `skip`."""
@@ -184,7 +184,7 @@ class Outlook(Serving):
 
     def _near(self, pool: _Pool, own: Head, least: int) -> Near:
         """Return the lanes that go next and the lane of `own`, with at least `least` jobs in the latter."""
-        keys, lane = (*pool.turns.keys, own.key), (own.key, own.priority)
+        keys, lane = (*pool.state.keys, own.key), (own.key, own.priority)
         near = self.board.near(NEAR, besides=keys, resting=pool.resting, ahead_of=lane)
         lanes = {(head.key, head.priority): (head, count) for head, count in near.lanes}
         head, count = lanes.get(lane, (own, 0))
@@ -192,7 +192,7 @@ class Outlook(Serving):
         return Near(list(lanes.values()), near.others)
 
     def _order(self, pool: _Pool, near: Near, now: Instant) -> Iterator[Run]:
-        standing = pool.turns.standing
+        standing = pool.state.standing
         return order(near.lanes, standing, now=now, rules=pool.rules, seconds=self.usual, room=pool.room)
 
     def _find_next(self, own: Head, now: Instant, *, up: bool) -> tuple[int, Capacity | None, int]:
@@ -236,7 +236,7 @@ class Outlook(Serving):
                     return None
                 loading = self._loading(job.key) - (now - job.claimed_at) if job.began_at is None else 0.0
                 free[slot] = rest + max(0.0, loading)
-            keys = self.turns_of(site.name).keys
+            keys = self.state_of(site.name).keys
             targets.append(Slots(sorted(free), next(iter(reversed(keys)), None)))
         return Capacity(targets)
 

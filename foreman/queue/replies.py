@@ -84,12 +84,12 @@ class Reply(Generic[T]):
 class ClaimReply(Reply[T | None]):
     """The answer to a claim, which may be lent while its commit is under way."""
 
-    __slots__ = ("_lent", "held", "undo", "undone")
+    __slots__ = ("_lent", "undo", "undone", "waits_for_end")
 
     def __init__(self) -> None:
         super().__init__()
         self._lent: T | None = None
-        self.held = False  # True when the commit of a lent answer waits for the end of the attempt
+        self.waits_for_end = False  # True when the commit of a lent answer waits for the end of the attempt
         self.undone = False  # True once that commit has failed
         self.undo: Callable[[], None] | None = None  # called when the commit of a lent answer has failed
 
@@ -112,6 +112,6 @@ class ClaimReply(Reply[T | None]):
 
     async def stays(self) -> bool:
         """Return False when the commit of the work has failed; wait for it, unless it waits for the attempt."""
-        if self.held and not self._done:
+        if self.waits_for_end and not self._done:
             return True
         return (self._outcome or await self.wait()) is not None

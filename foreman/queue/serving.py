@@ -10,13 +10,13 @@ from foreman.domain.job import Job, LoadKey
 from foreman.domain.nodes import Node, NodeState
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.breaker import Breaker
-from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.usage import Tokens
 from foreman.queue.board import Board
 from foreman.queue.durations import Durations
 from foreman.queue.sites import OnlySite, Site
 
-NO_TURNS = Turns()
+NO_STATE = SchedulerState()
 
 
 class Serving(Durations):
@@ -33,7 +33,7 @@ class Serving(Durations):
         self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
         self.nodes_elsewhere: Mapping[str, Node] = {}  # by name, also those that have gone
         self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end
-        self.turns: Mapping[str, Turns] = {}  # by target, as the last command left them
+        self.states: Mapping[str, SchedulerState] = {}  # by target, as the last command left them
         self.tried: dict[str, str] = {}  # by waiting job, a target that should not have it; for the queue's thread
         self.paused = False  # no job may be claimed
         self._served: tuple[tuple[int, list[object]], dict[str, set[LoadKey]]] = (-1, []), {}
@@ -49,9 +49,9 @@ class Serving(Durations):
         """Return the targets of all nodes by name, this node's in order before the others."""
         return {**self.own_sites, **self.sites_elsewhere} if self.sites_elsewhere else self.own_sites
 
-    def turns_of(self, target: str = "") -> Turns:
+    def state_of(self, target: str = "") -> SchedulerState:
         """Return the state of the scheduler for a target."""
-        return self.turns.get(target, NO_TURNS)
+        return self.states.get(target, NO_STATE)
 
     def rules_of(self, slots: int) -> choose.Rules:
         """Return the settings for the order of the jobs of so many slots."""
@@ -59,11 +59,11 @@ class Serving(Durations):
 
     def failing(self) -> list[tuple[str, str, Breaker]]:
         """Return the open breakers, each with its target and model."""
-        return [(name, model, one) for name in self.sites for model, one in self.turns_of(name).failing().items()]
+        return [(name, model, one) for name in self.sites for model, one in self.state_of(name).failing().items()]
 
     def rests(self, key: LoadKey) -> bool:
         """Return True when no target that serves the key takes jobs of it now."""
-        return all(self.turns_of(site.name).rests(key) for site in self.serving(key))
+        return all(self.state_of(site.name).rests(key) for site in self.serving(key))
 
     def serving(self, key: LoadKey) -> list[Site]:
         """Return the targets for jobs of a key: those that take jobs, else those that are away, else all."""
@@ -103,5 +103,5 @@ class Serving(Durations):
         """Return True if most of a running job's prompt was in its target's cache, as that says or as is guessed."""
         if tokens.counts_cached:
             return 2 * tokens.cached > tokens.prompt
-        running = self.turns_of(job.target or "").prompts.running.get(job.id)
+        running = self.state_of(job.target or "").prompts.running.get(job.id)
         return running is not None and running.follows

@@ -52,7 +52,7 @@ def _behind(outlook: Outlook, job: Job, serving: list[Site]) -> Why | None:
     holders = {}
     for site in serving:
         keys_at_work = {one.key for one in outlook.at_work.values() if one.target == site.name}
-        turns = [*outlook.turns_of(site.name).keys, *keys_at_work]
+        turns = [*outlook.state_of(site.name).keys, *keys_at_work]
         if job.key in turns or not turns or site.room().fits({job.key, *keys_at_work}):
             return None
         holders[turns[-1]] = site.name
@@ -65,7 +65,7 @@ def _in_lane(outlook: Outlook, store: Reader, job: Job, serving: list[Site], exp
     """Return the reason that lies in the job's own lane."""
     older = store.rank(job, most=MOST_COUNTED)
     position = expected.position or 1
-    prompts = [outlook.turns_of(site.name).prompts for site in serving]
+    prompts = [outlook.state_of(site.name).prompts for site in serving]
     if all(one.must_wait(job) for one in prompts):
         return Why("prompt", "a running job computes the beginning of its prompt, which it will take from the cache")
     if position == 1:
@@ -73,7 +73,7 @@ def _in_lane(outlook: Outlook, store: Reader, job: Job, serving: list[Site], exp
     if older + 1 < position and len(outlook.board.callers(job.key, int(job.priority))) > 1:
         others = position - 1 - older
         return Why("caller", f"about {_jobs(others)} of callers that were served less {_goes(others)} first")
-    turns = [turn.prefix for site in serving if (turn := outlook.turns_of(site.name).standing.turn(job.key))]
+    turns = [turn.prefix for site in serving if (turn := outlook.state_of(site.name).standing.turn(job.key))]
     if not older and any(turn and not common(turn.path, job.prefix) for turn in turns):
         return Why("prompt", "jobs whose prompts begin like the one before go first, for a turn")
     if not older:

@@ -16,7 +16,7 @@ from foreman.domain.errors import ForemanError, JobNotFound, StoreFull, TargetFa
 from foreman.domain.job import Instant, State
 from foreman.queue import actor as queue_actor
 from foreman.queue.commands import Accepted, Cancel, Message, Submit
-from foreman.queue.handlers import hold
+from foreman.queue.handlers import quick_jobs
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
@@ -135,8 +135,8 @@ async def test_the_request_leaves_while_the_job_is_stored_and_nothing_of_its_ans
 async def test_a_quick_call_is_stored_in_one_commit(
     lend: Callable[..., Awaitable[Lent]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_actor, "HOLD", LONGEST)
-    monkeypatch.setattr(hold, "LATE", LONGEST / 0.001)
+    monkeypatch.setattr(queue_actor, "QUICK_WITHIN", LONGEST)
+    monkeypatch.setattr(quick_jobs, "LATE", LONGEST / 0.001)
     lent = await lend(saying("at", " once"), held=True)
     await lent.begin()
     lent.disk.go_on()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, spend, start
 from foreman.domain.scheduling.credits import spend_alone
 from foreman.domain.scheduling.positions import order
-from foreman.domain.scheduling.visits import Turn
+from foreman.domain.scheduling.turns import Turn
 
 LIMIT = 100.0
 NOW = 1_000.0

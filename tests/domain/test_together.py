@@ -9,7 +9,7 @@ import pytest
 
 from foreman.domain.scheduling.choose import CLASSES, Head, Rules, Standing, choose, start
 from foreman.domain.scheduling.room import Room
-from foreman.domain.scheduling.visits import Turn
+from foreman.domain.scheduling.turns import Turn
 
 LIMIT, NOW = 100.0, 1000.0
 RULES = Rules(limit=LIMIT, slots=4)

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from foreman.domain.job import NOBODY
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing
-from foreman.domain.scheduling.turns import Rest, Turns
-from foreman.domain.scheduling.visits import Turn
+from foreman.domain.scheduling.scheduler_state import Rest, SchedulerState
+from foreman.domain.scheduling.turns import Turn
 from foreman.queue.board import Board
 from foreman.queue.candidates import Candidates
 from foreman.queue.occupancy import Occupancy
@@ -49,7 +49,7 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     board = board_of(lanes)
     outlook = Outlook(RULES)
     standing = Standing((Turn(turn[0], NOW - turn[1]),) if turn else (), tuple(credits), tuple(started))
-    outlook.turns = {"": Turns(standing, {key: Rest(NOW, NOW + 9) for key in resting})}
+    outlook.states = {"": SchedulerState(standing, {key: Rest(NOW, NOW + 9) for key in resting})}
     outlook.board = board
     few = Candidates(outlook, outlook.sites[""], Occupancy(), NOW).heads()
     all_of_them = [head for head in board.heads() if head.key not in resting]

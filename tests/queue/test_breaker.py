@@ -6,7 +6,7 @@ import pytest
 
 from foreman.domain.errors import Drained, ForemanError, LoadTimeout, TargetLost, TargetRefused, TargetSilent
 from foreman.domain.job import Job, State
-from foreman.domain.scheduling import turns
+from foreman.domain.scheduling import scheduler_state
 from foreman.domain.scheduling.breaker import FREE
 from foreman.queue.commands import Cancel
 from foreman.store.sqlite.writer import SqliteWriter
@@ -45,7 +45,7 @@ def tried(harness: QueueHarness) -> Job:
 
 def test_a_model_whose_calls_fail_rests_and_others_go_on(harness: QueueHarness) -> None:
     opened(harness)
-    assert list(harness.handlers.outlook.turns_of().failing()) == ["a"]
+    assert list(harness.handlers.outlook.state_of().failing()) == ["a"]
     other = harness.claimed()
     assert other.key == "b"
     harness.finish(other)
@@ -56,13 +56,13 @@ def test_a_model_whose_calls_fail_rests_and_others_go_on(harness: QueueHarness) 
 
 
 def test_only_so_many_models_that_fail_are_remembered(harness: QueueHarness, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "MODELS", 2)
+    monkeypatch.setattr(scheduler_state, "MODELS", 2)
     opened(harness, "aaaaabc")
     for model in "bc":
         job = harness.claimed()
         assert job.key == model
         harness.finish(job, LOST)
-    assert list(harness.handlers.outlook.turns_of().breakers) == ["b", "c"]
+    assert list(harness.handlers.outlook.state_of().breakers) == ["b", "c"]
     assert harness.claimed().key == "a"
 
 
@@ -79,7 +79,7 @@ def test_an_outage_costs_three_attempts_and_no_more(harness: QueueHarness, error
     for _ in left:
         harness.finish(tried(harness))
     assert {harness.job(n).state for n in left} == {State.DONE}
-    assert not harness.handlers.outlook.turns_of().breakers
+    assert not harness.handlers.outlook.state_of().breakers
 
 
 def test_an_answer_lets_all_go_on_at_once(harness: QueueHarness) -> None:
@@ -102,7 +102,7 @@ def test_failures_with_answers_between_them_open_nothing(harness: QueueHarness) 
     for number in range(1, 9):
         harness.submit(number, model="a", max_attempts=1)
         harness.finish(harness.claimed(), *([LOST] if number % 3 else []))
-    assert not harness.handlers.outlook.turns_of().failing()
+    assert not harness.handlers.outlook.state_of().failing()
 
 
 def test_loads_that_take_too_long_are_tried_with_one_job_after_the_other(harness: QueueHarness) -> None:
@@ -114,7 +114,7 @@ def test_loads_that_take_too_long_are_tried_with_one_job_after_the_other(harness
         harness.now += 180
         harness.finish(harness.job(int(tried_ones[-1])), LoadTimeout("t", "a", 180))
     assert tried_ones == ["001", "002", "003"]
-    assert harness.handlers.outlook.turns_of().failing()
+    assert harness.handlers.outlook.state_of().failing()
 
 
 def test_one_job_that_always_fails_is_its_own_fault(harness: QueueHarness) -> None:
@@ -122,7 +122,7 @@ def test_one_job_that_always_fails_is_its_own_fault(harness: QueueHarness) -> No
     for _ in range(9):
         harness.finish(tried(harness), LOST)
     assert harness.job(1).state is State.FAILED
-    assert not harness.handlers.outlook.turns_of().failing()
+    assert not harness.handlers.outlook.state_of().failing()
 
 
 @pytest.mark.parametrize("way", ["cancelled", "drained", "refused"])

@@ -226,7 +226,7 @@ def test_a_breaker_opens_for_one_target_only(store: SqliteWriter) -> None:
         harness.finish(job, TargetSilent("x", 600))
     outlook = harness.handlers.outlook
     assert [(target, model) for target, model, _ in outlook.failing()] == [("x", "a")]
-    assert outlook.turns_of("x").rests("a") and not outlook.turns_of("y").rests("a")
+    assert outlook.state_of("x").rests("a") and not outlook.state_of("y").rests("a")
     assert harness.claim_for("x") is None
     harness.sites["y"].open = True
     assert harness.model_for("y") == "a"
@@ -258,7 +258,7 @@ def test_another_server_in_the_place_of_one_that_failed_is_given_jobs_at_once(st
     harness = failing_at_x(store)
     assert harness.model_for("y") == "b"
     harness.say(Rescue(target="x", others=["y"]))
-    assert harness.handlers.outlook.failing() == [] and harness.handlers.outlook.turns_of("y").keys == ("b",)
+    assert harness.handlers.outlook.failing() == [] and harness.handlers.outlook.state_of("y").keys == ("b",)
     assert harness.model_for("x") == "a"
 
 
@@ -300,7 +300,7 @@ def test_what_loads_take_is_learned_and_outlives_the_process(store: SqliteWriter
     job = harness.claim_for("x")
     assert job is not None
     harness.say(Began(job_id=job.id, fence=job.fence, loaded=True, seconds=8.0))
-    turn = harness.handlers.outlook.turns_of("x").standing.turn("a")
+    turn = harness.handlers.outlook.state_of("x").standing.turn("a")
     assert turn is not None and turn.load == 8
     assert store.note(LOADS) == '[["x","a",8.0]]'
     later = CommandHandlers(store, harness.rules, clock=lambda: harness.now)

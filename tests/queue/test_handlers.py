@@ -467,7 +467,7 @@ def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: Sq
     large = Submit(draft=draft(2, payload=b"x" * 1_000_000))
     answers = harness.answers(Pause(), Claim(spent=Spent(0, 10.0, False)), large)
     assert answers[:2] == [None, None] and isinstance(answers[2], StoreFull)
-    assert harness.handlers.outlook.turns_of().standing.credits[Priority.LOW] == 1.0
+    assert harness.handlers.outlook.state_of().standing.credits[Priority.LOW] == 1.0
 
 
 def test_a_rescue_spends_the_attempts_of_what_was_running(harness: QueueHarness) -> None:

@@ -12,8 +12,8 @@ from msgspec.structs import replace
 
 from foreman.domain.job import Job, Priority, State
 from foreman.domain.scheduling.choose import Rules, Standing
-from foreman.domain.scheduling.turns import Turns
-from foreman.domain.scheduling.visits import Turn
+from foreman.domain.scheduling.scheduler_state import SchedulerState
+from foreman.domain.scheduling.turns import Turn
 from foreman.queue.lane_plan import FAR
 from foreman.queue.outlook import Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
@@ -35,7 +35,7 @@ def knowing(
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         learn(outlook, key, seconds=took, load=load)
-    outlook.turns = {"": Turns(Standing((Turn(loaded, START),)) if loaded else Standing())}
+    outlook.states = {"": SchedulerState(Standing((Turn(loaded, START),)) if loaded else Standing())}
     return outlook
 
 
@@ -78,13 +78,13 @@ def test_what_runs_counts_with_what_is_left_of_it(store: SqliteWriter) -> None:
     with writing(store) as ledger:
         ledger.put(replace(running, state=State.LOADING), running)
     outlook.claimed(running, START)
-    outlook.turns = {"": Turns(Standing((Turn("b", START),)))}
+    outlook.states = {"": SchedulerState(Standing((Turn("b", START),)))}
     assert seconds(outlook, store, waiting) == [90 + 5 + 10]
     outlook.began("001", START + 30)
     assert seconds(outlook, store, waiting, now=START + 50) == [40 + 5 + 10]
     assert seconds(outlook, store, waiting, now=START + 130) == [30 + 5 + 10]  # longer than usual: three tenths more
     outlook.ended("001")
-    outlook.turns = {"": Turns(Standing((Turn("a", START),)))}
+    outlook.states = {"": SchedulerState(Standing((Turn("a", START),)))}
     assert seconds(outlook, store, waiting) == [10]
 
 
@@ -119,7 +119,7 @@ def test_a_job_that_waits_for_a_time_has_no_place(store: SqliteWriter) -> None:
     assert outlook.of(store, add(store, 1, not_before=START + 5), START) == Expected()
     assert outlook.of_next(draft(2, "a", not_before=START + 5), START).position is None
     assert outlook.of_next(draft(2, "a", not_before=START - 5), START).position == 1
-    outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
+    outlook.states = {"": outlook.state_of().let_rest("a", START, START + 5)}
     assert outlook.of(store, add(store, 3), START) == Expected()
     assert outlook.of_next(draft(2, "a"), START).position is None
 
@@ -136,7 +136,7 @@ def test_keys_that_rest_hold_up_nobody(store: SqliteWriter) -> None:
     add(store, 1, "a", priority=Priority.HIGH)
     job = add(store, 2, "b")
     assert outlook.of(store, job, START) == Expected(2, 5 + 2 + 4 + 3, 5 + 2 + 4)
-    outlook.turns = {"": outlook.turns_of().let_rest("a", START, START + 5)}
+    outlook.states = {"": outlook.state_of().let_rest("a", START, START + 5)}
     assert outlook.of(store, job, START) == Expected(1, 3, 0)
     assert [job.id for job, _ in outlook.line(store, START, 9)] == ["002"]
 
@@ -147,7 +147,7 @@ def test_a_class_that_starves_is_expected_before_the_end_of_the_higher_ones(stor
     with writing(store, START + 700) as ledger:
         ledger.add([draft(n, "a", priority=Priority.HIGH) for n in range(1, 101)])
     assert outlook.of(store, low, START + 700) == Expected(2, 2, 1)
-    outlook.turns = {"": Turns(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))}
+    outlook.states = {"": SchedulerState(Standing((Turn("a", START + 700),), credits=(0.0, 0.0, -5.05)))}
     assert outlook.of(store, low, START + 700) == Expected(52, 52, 51)
     assert outlook.of(store, low, START + 1).position == 101
 

@@ -110,8 +110,8 @@ class App:
         )
         store.clock = clock
         store.rests = lambda key: self.outlook.rests(key)
-        store.turns = lambda: self.outlook.turns_of(targets[0].name)
-        store.breakers = lambda name: self.outlook.turns_of(name).breakers
+        store.state = lambda: self.outlook.state_of(targets[0].name)
+        store.breakers = lambda name: self.outlook.state_of(name).breakers
         store.serving = lambda key: [name for name, site in self.outlook.sites.items() if site.serves(key)]
 
     async def start(self, nursery: trio.Nursery) -> None:
@@ -161,9 +161,9 @@ class App:
             keys = [seen.draft.key for seen in running if seen.target == site.name]
             if not site.open or len(keys) >= site.slots:
                 continue
-            room, turns = site.room(), self.outlook.turns_of(site.name)
+            room, state = site.room(), self.outlook.state_of(site.name)
             for job_id, key in waiting:
-                if site.serves(key) and not turns.rests(key) and room.fits({*keys, key}):
+                if site.serves(key) and not state.rests(key) and room.fits({*keys, key}):
                     yield job_id, site.name
 
     async def _follow_feed(self) -> None:

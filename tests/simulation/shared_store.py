@@ -13,7 +13,7 @@ from foreman.domain.errors import StoreAway
 from foreman.domain.job import Instant
 from foreman.domain.nodes import Node, NodeState
 from foreman.domain.scheduling.breaker import Breakers
-from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.queue.handlers.ledger import Ledger
 from foreman.store.sqlite.reads import SqliteReader
 from tests.simulation.witness import Book, PowerCut, WatchedStore
@@ -38,7 +38,7 @@ class Server:
     def serve(self, store: SharedStore) -> None:
         """Have the witness judge what is to come by what this node knows."""
         witness = self.store
-        witness.rests, witness.turns = store.rests, store.turns
+        witness.rests, witness.state = store.rests, store.state
         witness.breakers, witness.serving = store.breakers, store.serving
 
 
@@ -59,7 +59,7 @@ class SharedStore(NodeStore):
         self.rests: Callable[[str], bool] = lambda _: False
         self.breakers: Callable[[str], Breakers] = lambda _: {}
         self.serving: Callable[[str], Collection[str]] = lambda _: ()
-        self.turns: Callable[[], Turns] = Turns
+        self.state: Callable[[], SchedulerState] = SchedulerState
         self.ledger: Ledger | None = None  # whose caches must be what is stored
         self._tries, self._tries_until = 0, 0.0
         self._mine: list[SqliteReader] = []

@@ -32,7 +32,7 @@ from foreman.domain.scheduling.breaker import FREE as FREE_FOR
 from foreman.domain.scheduling.breaker import Breakers
 from foreman.domain.scheduling.choose import Standing
 from foreman.domain.scheduling.room import Room
-from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.store.records import NO_ARTIFACTS, PAUSED
 from foreman.store.sqlite.reads import SqliteReader
 from foreman.store.sqlite.writer import SqliteWriter
@@ -271,7 +271,7 @@ class WatchedStore(SqliteWriter):
             lambda _: ()
         )  # names of targets that have a key, at work or not
         self.clock: Callable[[], Instant] = lambda: 0.0
-        self.turns: Callable[[], Turns] = Turns  # of the only target
+        self.state: Callable[[], SchedulerState] = SchedulerState  # of the only target
         self._noted: list[Callable[[], None]] = []
         self._puts: list[tuple[Job, State, Sequence[Artifact], bool]] = []  # whose events are to come
         self._readers: list[SqliteReader] = []
@@ -400,16 +400,16 @@ class WatchedStore(SqliteWriter):
             return  # the order of one target among several depends on what it leaves to the others
         sql = """SELECT drain_key, priority, min(since) FROM jobs
                  WHERE state = 'queued' AND ready_at IS NULL AND id <> ? GROUP BY 1, 2"""
-        turns, own = self.turns(), (job.key, job.priority)  # which rests from now on if the job tries a failing model
+        state, own = self.state(), (job.key, job.priority)  # which rests from now on if the job tries a failing model
         waiting = [
             (key, priority, since)
             for key, priority, since in self._sql.rows(sql, (job.id,))
             if (key, priority) == own or (not self.rests(key) and self._may_start(key, priority))
         ]
-        self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=turns.standing))
+        self._noted.append(lambda: self.book.fairness(job, now, waiting, standing=state.standing))
 
     def _may_start(self, key: str, priority: int) -> bool:
         """Return whether any job of a lane need not wait until a running one has computed how its prompt begins."""
         sql = "SELECT id FROM jobs WHERE state = 'queued' AND ready_at IS NULL AND (drain_key, priority) = (?, ?)"
         jobs = (self.job(job_id) for (job_id,) in self._sql.rows(sql, (key, priority)))
-        return any(job is not None and not self.turns().prompts.must_wait(job) for job in jobs)
+        return any(job is not None and not self.state().prompts.must_wait(job) for job in jobs)

@@ -12,9 +12,9 @@ from msgspec.structs import replace
 from foreman.domain.job import NOBODY, CallerKey, Job, Priority, State
 from foreman.domain.scheduling import choose
 from foreman.domain.scheduling.choose import Head, Rules
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.scheduling.sequence import Waiting
-from foreman.domain.scheduling.turns import Turns
-from foreman.domain.scheduling.visits import Turn
+from foreman.domain.scheduling.turns import Turn
 from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
 from foreman.queue.outlook import Outlook
@@ -225,17 +225,19 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
     outlook = Outlook(RULES)
     outlook.board = board_of(store)
-    outlook.turns = {"": Turns(choose.Standing((Turn(at_work, now),) if at_work else ()))}
+    outlook.states = {"": SchedulerState(choose.Standing((Turn(at_work, now),) if at_work else ()))}
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}
     line = [(job.id, expected.position) for job, expected in outlook.line(store, now, most=99)]
     assert line == sorted(places.items(), key=lambda job: job[1] or 0)
     assert [job.id for job, _ in outlook.line(store, now, most=3)] == [job_id for job_id, _ in line[:3]]
     for place in range(1, len(waiting) + 1):
-        choice = choose.choose(board_of(store).heads(), outlook.turns_of().standing, running={}, now=now, rules=RULES)
+        choice = choose.choose(board_of(store).heads(), outlook.state_of().standing, running={}, now=now, rules=RULES)
         assert choice is not None
         assert places[choice.head.id] == place
-        outlook.turns = {
-            "": outlook.turns_of().stand(choose.start(outlook.turns_of().standing, choice, now, limit=RULES.limit))
+        outlook.states = {
+            "": outlook.state_of().with_standing(
+                choose.start(outlook.state_of().standing, choice, now, limit=RULES.limit)
+            )
         }
         job = store.job(choice.head.id)
         assert job is not None

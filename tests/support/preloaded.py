@@ -189,9 +189,9 @@ def _become(stdin: int, output: int, stream: str, env: Mapping[str, str]) -> Non
 
 if __name__ == "__main__":
     # What `foreman serve` imports, and as it does. The scripted upstream needs a part of that.
-    from foreman.garbage import paused
+    from foreman.garbage import collection_paused
 
-    with paused():
+    with collection_paused():
         import foreman.cli.commands.serve
         import foreman.supervisor  # noqa: F401
 

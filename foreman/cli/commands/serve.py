@@ -13,7 +13,7 @@ import click
 from foreman.cli.exit_codes import epilog
 from foreman.cli.setting_options import takes_settings
 from foreman.config.sources import load, rereading
-from foreman.garbage import paused
+from foreman.garbage import collection_paused
 
 
 @click.command(
@@ -31,7 +31,7 @@ def serve(config: Path | None, **flags: Any) -> None:
     """
     given = {name: value for name, value in flags.items() if value is not None}
     chosen, reread = load(config, given), rereading(config, given)
-    with paused(), _hidden("rich"):
+    with collection_paused(), _hidden("rich"):
         from foreman import supervisor  # imported here: a wrong setting is reported before the server loads
 
     sys.exit(supervisor.serve(chosen, reread=reread))

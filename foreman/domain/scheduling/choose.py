@@ -6,7 +6,7 @@ A lane is one load key in one priority class. The rules, in this order:
    share of the slot time: now and then one of its jobs goes before the higher classes.
 2. *Turn.* Within a class the load keys whose turn it is go on, and others begin one where they fit beside them. A turn
    ends once it has lasted `limit` while another key of the class waits, but not before it has worked for as long as
-   its load took (`visits.py`). A class that has begun none for that long, since turns of other classes went on, is
+   its load took (`turns.py`). A class that has begun none for that long, since turns of other classes went on, is
    *due*: its oldest job of a new key goes next, whatever goes on.
 3. *Age.* The oldest job first.
 
@@ -28,7 +28,7 @@ from foreman.domain.scheduling.credits import IN_A_ROW, charge, next_class
 from foreman.domain.scheduling.prefixes import PrefixTurn
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.shares import Fairness, Shares
-from foreman.domain.scheduling.visits import Moves, Turn, Visits
+from foreman.domain.scheduling.turns import Moves, Turn, Visits
 
 CLASSES = range(3)  # of priority, the most urgent first
 OTHERS = ""  # a key that stands for many keys where positions are found; its turn does not end

@@ -41,8 +41,8 @@ def claim(ledger: Ledger, message: Claim) -> None:
 
 def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
     """Have the classes and the callers of a target pay for the slot time of an attempt."""
-    outlook, turns = ledger.outlook, ledger.outlook.turns_of(site.name)
-    standing, rules = turns.standing, outlook.rules_of(site.slots)
+    outlook, state = ledger.outlook, ledger.outlook.state_of(site.name)
+    standing, rules = state.standing, outlook.rules_of(site.slots)
     classes = {*outlook.board.classes(), *ledger.occupancy.classes(site.name)}
     alone = credits.spend_alone(standing, spent, classes, rules)
     if alone is not None:
@@ -53,8 +53,8 @@ def _spend(ledger: Ledger, site: Site, spent: choose.Spent) -> None:
         standing = choose.spend(standing, spent, heads, running=candidates.running, now=ledger.now, rules=rules)
     if spent.beyond:
         standing = _charged(outlook, standing, spent.key, spent.priority, spent.caller, spent.beyond, rules)
-    if standing is not turns.standing:
-        ledger.schedule(site.name, turns.stand(standing))
+    if standing is not state.standing:
+        ledger.schedule(site.name, state.with_standing(standing))
 
 
 def withdraw(ledger: Ledger, message: Withdraw) -> None:
@@ -89,12 +89,12 @@ def serve(ledger: Ledger) -> None:
 def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) -> Work | None:
     """Return the work of a claim, or None."""
     outlook, now = ledger.outlook, ledger.now
-    turns, rules, room = outlook.turns_of(site.name), outlook.rules_of(site.slots), site.room()
+    state, rules, room = outlook.state_of(site.name), outlook.rules_of(site.slots), site.room()
     heads, picking = candidates.heads(), Picking(ledger, site, candidates)
     for _ in range(UNREADABLE_AT_ONCE):
         choice = choose.choose(
             heads,
-            turns.standing,
+            state.standing,
             running=candidates.running,
             now=now,
             rules=rules,
@@ -134,10 +134,10 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
         target=site.name or None,
     )
     load = outlook.load_times.of(site.name, job.key) or 0.0
-    standing = choose.start(turns.standing, choice, now, limit=rules.limit, room=room, load=load)
+    standing = choose.start(state.standing, choice, now, limit=rules.limit, room=room, load=load)
     standing = standing.prefixed(job.key, found.turn)
     since = now if claimed.state is State.WORKING else None
-    prompts = turns.prompts.started(job.id, job.key, job.prefix, since)
+    prompts = state.prompts.started(job.id, job.key, job.prefix, since)
     opens = site.slots > 1 and rules.prefix_turns and prompts.is_new(job.id)  # else nobody waits for its prompt
     if not opens:
         prompts = prompts.computed(job.id, now)
@@ -146,8 +146,8 @@ def _next(ledger: Ledger, message: Claim, site: Site, candidates: Candidates) ->
     standing = _charged(outlook, standing, job.key, int(job.priority), job.caller_key, charge, rules)
     if job.id == choice.head.id:
         standing = standing.aged(job.key, int(job.priority), now)
-    ledger.schedule(site.name, turns.stand(standing).compute(prompts))
-    if breaker := turns.breakers.get(model_of(job.key)):
+    ledger.schedule(site.name, state.with_standing(standing).with_prompts(prompts))
+    if breaker := state.breakers.get(model_of(job.key)):
         ledger.judge(site.name, job.key, breaker.claimed(job.id, now))
     return Work(claimed, found.payload, ledger.events[-1].seq, reserved=choice.reserved, charge=charge, opens=opens)
 
@@ -169,9 +169,9 @@ def _charged(
 
 def computed(ledger: Ledger, message: Computed) -> None:
     """Record that the prompt of a job is computed, so that jobs which begin like it may start."""
-    if job := _held(ledger, message.job_id, message.fence):
-        turns = ledger.outlook.turns_of(job.target or "")
-        ledger.schedule(job.target or "", turns.compute(turns.prompts.computed(job.id, ledger.now)))
+    if job := _under_fence(ledger, message.job_id, message.fence):
+        state = ledger.outlook.state_of(job.target or "")
+        ledger.schedule(job.target or "", state.with_prompts(state.prompts.computed(job.id, ledger.now)))
 
 
 def pause(ledger: Ledger, message: Pause) -> None:
@@ -186,10 +186,10 @@ def resume(ledger: Ledger, message: Resume) -> None:
 
 def began(ledger: Ledger, message: Began) -> None:
     """Record that the target has the request."""
-    job = _held(ledger, message.job_id, message.fence)
+    job = _under_fence(ledger, message.job_id, message.fence)
     if job and message.loaded:
-        turns = ledger.outlook.turns_of(job.target or "")
-        ledger.schedule(job.target or "", turns.compute(turns.prompts.loaded(job.key)))
+        state = ledger.outlook.state_of(job.target or "")
+        ledger.schedule(job.target or "", state.with_prompts(state.prompts.loaded(job.key)))
         ledger.tally.used(job, ledger.now, loads=1)
         _learn_load(ledger, job, message.seconds)
     if job and job.state is State.LOADING:
@@ -201,15 +201,15 @@ def _learn_load(ledger: Ledger, job: Job, seconds: float) -> None:
     target, outlook = job.target or "", ledger.outlook
     outlook.load_times = outlook.load_times.learned(target, job.key, seconds)
     ledger.store.set_note(ledger.name_of(LOADS), outlook.load_times.encoded())
-    turns = outlook.turns_of(target)
-    if turn := turns.standing.turn(job.key):
+    state = outlook.state_of(target)
+    if turn := state.standing.turn(job.key):
         load = outlook.load_times.of(target, job.key) or 0.0
-        ledger.schedule(target, turns.stand(turns.standing.changed(replace(turn, load=load))))
+        ledger.schedule(target, state.with_standing(state.standing.changed(replace(turn, load=load))))
 
 
 def finished(ledger: Ledger, message: Finished) -> None:
     """Store the answer of an attempt, or decide by its error what becomes of the job."""
-    job = _held(ledger, message.job_id, message.fence)
+    job = _under_fence(ledger, message.job_id, message.fence)
     if job is None or (message.claim is not None and message.claim.reply.undone):
         return
     if isinstance(message.outcome, ForemanError):
@@ -217,19 +217,19 @@ def finished(ledger: Ledger, message: Finished) -> None:
         again = failed(ledger, job, message.outcome, free=free, numbered=message.numbered)
         if isinstance(message.outcome, (TargetBusy, LoadTimeout)):
             until = again.ready_at or ledger.now + _rest(ledger, message.outcome)
-            turns = ledger.outlook.turns_of(job.target or "")
-            ledger.schedule(job.target or "", turns.let_rest(job.key, ledger.now, until))
+            state = ledger.outlook.state_of(job.target or "")
+            ledger.schedule(job.target or "", state.let_rest(job.key, ledger.now, until))
         return
     if job.state is State.LOADING:  # messages keep their order, so no Began was sent
         job = ledger.put(replace(job, state=State.WORKING), job)
     ledger.judge(job.target or "", job.key, None)
     if len(ledger.outlook.sites) > 1:  # else no prompt is better off elsewhere
-        turns = ledger.outlook.turns_of(job.target or "")
-        ledger.schedule(job.target or "", turns.compute(turns.prompts.done(job.id, ledger.now)))
+        state = ledger.outlook.state_of(job.target or "")
+        ledger.schedule(job.target or "", state.with_prompts(state.prompts.done(job.id, ledger.now)))
     if (tokens := message.outcome.tokens).counts_cached:
-        turns = ledger.outlook.turns_of(job.target or "")
-        prompts = turns.prompts.learned(job.id, tokens.prompt, tokens.cached)
-        ledger.schedule(job.target or "", turns.compute(prompts))
+        state = ledger.outlook.state_of(job.target or "")
+        prompts = state.prompts.learned(job.id, tokens.prompt, tokens.cached)
+        ledger.schedule(job.target or "", state.with_prompts(prompts))
     ledger.tally.used(job, ledger.now, tokens=tokens)
     ledger.line_counts.used(job, tokens)
     quotas.note_tokens(ledger, job.owner, tokens.prompt + tokens.answer)
@@ -252,7 +252,7 @@ def rescue(ledger: Ledger, message: Rescue) -> int:
     return len(running)
 
 
-def _held(ledger: Ledger, job_id: str, fence: int) -> Job | None:
+def _under_fence(ledger: Ledger, job_id: str, fence: int) -> Job | None:
     """Return the running job, or None when `fence` is no longer current."""
     job = ledger.running.get(job_id)
     return job if job and job.fence == fence else None
@@ -274,7 +274,7 @@ def failed(ledger: Ledger, job: Job, error: ForemanError, *, free: bool = False,
         chance=ledger.chance(),
     )
     if free:
-        until = ledger.outlook.turns_of(job.target or "").breakers[model_of(job.key)].until or now
+        until = ledger.outlook.state_of(job.target or "").breakers[model_of(job.key)].until or now
         decision = Again(wait=max(0.0, until - now), spent=False)
     if (free or isinstance(error, TargetBusy)) and _elsewhere(ledger, job):
         decision = Again(wait=0.0, spent=False)
@@ -307,7 +307,7 @@ def _may_differ(error: ForemanError) -> bool:
 def _blames(ledger: Ledger, job: Job, error: ForemanError) -> bool:
     """Record an error that the server is to blame for; return True when the attempt must not count."""
     target = job.target or ""
-    breaker = ledger.outlook.turns_of(target).breakers.get(model_of(job.key), Breaker())
+    breaker = ledger.outlook.state_of(target).breakers.get(model_of(job.key), Breaker())
     if not is_to_blame(error):
         return False
     ledger.judge(target, job.key, breaker.failed(job.id, error.code, ledger.now))

@@ -26,9 +26,9 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers import claims, endpoints, giving_way, maintenance, nodes
 from foreman.queue.handlers.following import follow, hear, recall
-from foreman.queue.handlers.hold import Hold
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
+from foreman.queue.handlers.quick_jobs import QuickJobs
 from foreman.queue.handlers.rules import Rules
 from foreman.queue.handlers.table import HANDLERS
 from foreman.queue.outlook import Outlook
@@ -188,7 +188,7 @@ class CommandHandlers:
         self, batch: list[Message[Any]], lend: Lend | None = None, more: More | None = None
     ) -> tuple[list[Answer], Commit]:
         ledger, outlook = self._ledger, self.outlook
-        before, at = outlook.turns, self._node_clock()
+        before, at = outlook.states, self._node_clock()
         ledger.begin(at)
         try:
             with self.store.transaction(at) as ledger.now:
@@ -199,8 +199,8 @@ class CommandHandlers:
                 self._follow()
                 again = self._keep_time()
                 answers = self._answers(batch)
-                if lend and more and self._may_hold():
-                    answers += self._hold(batch, lend, more)
+                if lend and more and self._may_wait():
+                    answers += self._quick_ends(batch, lend, more)
                 giving_way.make_room(ledger)
                 answers = list(_answered(answers, ledger))
                 due = maintenance.next_due(ledger)
@@ -210,7 +210,7 @@ class CommandHandlers:
                 if lend and not self._failed:
                     ledger.claims.lend(ledger.claims.lendable(ledger.events), lend)
         except BaseException as error:
-            outlook.turns, self._failed = before, True
+            outlook.states, self._failed = before, True
             ledger.roll_back()
             for claim, _ in ledger.claims.lent:
                 claim.reply.undone = True
@@ -231,15 +231,15 @@ class CommandHandlers:
         claims.serve(self._ledger)
         return answers
 
-    def _may_hold(self) -> bool:
+    def _may_wait(self) -> bool:
         """Return True unless the last commit has failed, or other nodes might wait for this one."""
         return not self._failed and self.store.looks_every is None
 
-    def _hold(self, batch: list[Message[Any]], lend: Lend, more: More) -> list[Answer]:
+    def _quick_ends(self, batch: list[Message[Any]], lend: Lend, more: More) -> list[Answer]:
         """Apply what comes until the quick jobs of the batch have ended, and return the answers."""
-        ledger, hold, answers = self._ledger, Hold(self._ledger.claims, lend), list[Answer]()
+        ledger, quick, answers = self._ledger, QuickJobs(self._ledger.claims, lend), list[Answer]()
         fresh: Sequence[Message[Any]] = batch
-        while wait := hold.after(fresh, ledger.events):
+        while wait := quick.after(fresh, ledger.events):
             fresh = more(wait)
             batch += fresh
             ledger.now = self.clock()

@@ -125,7 +125,7 @@ def _first_without(ledger: Ledger, site: Site, some: Sequence[Job], waits: float
     candidates = Candidates(outlook, site, Occupancy(running), now)
     choice = choose.choose(
         candidates.heads(),
-        outlook.turns_of(site.name).standing,
+        outlook.state_of(site.name).standing,
         running=candidates.running,
         now=now,
         rules=outlook.rules_of(site.slots),

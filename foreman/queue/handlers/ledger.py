@@ -27,7 +27,7 @@ from foreman.domain.job import (
     queued,
 )
 from foreman.domain.scheduling.breaker import Breaker
-from foreman.domain.scheduling.turns import Turns
+from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.usage import Depth, Tally
 from foreman.queue.handlers.line_counts import LineCounts
 from foreman.queue.handlers.open_claims import OpenClaims
@@ -316,31 +316,31 @@ class Ledger:
         """Return True when the job's latest attempt was made by this node."""
         return node_of(job.target) == self.node
 
-    def schedule(self, target: str, turns: Turns) -> None:
+    def schedule(self, target: str, state: SchedulerState) -> None:
         """Set the state of the scheduler for a target."""
-        if turns is not self.outlook.turns_of(target):
-            self.outlook.turns = {**self.outlook.turns, target: turns}
+        if state is not self.outlook.state_of(target):
+            self.outlook.states = {**self.outlook.states, target: state}
 
     def keep_turns(self, targets: Collection[str]) -> None:
         """Forget the state of the scheduler for all targets but these."""
-        self.outlook.turns = {name: turns for name, turns in self.outlook.turns.items() if name in targets}
+        self.outlook.states = {name: state for name, state in self.outlook.states.items() if name in targets}
 
     def judge(self, target: str, key: LoadKey, breaker: Breaker | None) -> None:
         """Set the breaker of the key's model at a target; None closes it with no failures counted."""
-        self.schedule(target, self.outlook.turns_of(target).judge(model_of(key), breaker))
+        self.schedule(target, self.outlook.state_of(target).with_breaker(model_of(key), breaker))
 
     def _left(self, job: Job) -> None:
         """Record in the scheduler that a job runs no more; it is given as it ran."""
         target = job.target or ""
-        turns = self.outlook.turns_of(target)
-        if breaker := turns.breakers.get(model_of(job.key)):
+        state = self.outlook.state_of(target)
+        if breaker := state.breakers.get(model_of(job.key)):
             self.judge(target, job.key, breaker.left(job.id))
-            turns = self.outlook.turns_of(target)
+            state = self.outlook.state_of(target)
         if job.prefix:
-            turns = turns.compute(turns.prompts.ended(job.id))
-            self.schedule(target, turns)
-        if (turn := turns.standing.turn(job.key)) and turn.took:
-            self.schedule(target, turns.stand(turns.standing.changed(replace(turn, used=self.now))))
+            state = state.with_prompts(state.prompts.ended(job.id))
+            self.schedule(target, state)
+        if (turn := state.standing.turn(job.key)) and turn.took:
+            self.schedule(target, state.with_standing(state.standing.changed(replace(turn, used=self.now))))
 
     def _expiry(self, batch_id: str | None) -> Instant | None:
         return None if batch_id or not self.rules.job_ttl else self.now + self.rules.job_ttl  # a batch expires whole

@@ -53,8 +53,8 @@ def checkpoint(ledger: Ledger) -> int | StoreUnavailable:
 
 def end_rests(ledger: Ledger) -> None:
     """End the pauses of load keys, and of models, that are over."""
-    for target, turns in ledger.outlook.turns.items():
-        ledger.schedule(target, turns.at(ledger.now))
+    for target, state in ledger.outlook.states.items():
+        ledger.schedule(target, state.at(ledger.now))
 
 
 def wake_and_expire(ledger: Ledger) -> Instant:
@@ -78,8 +78,8 @@ def next_due(ledger: Ledger) -> Instant | None:
         return ledger.now
     if ledger.due_changed:
         ledger.due, ledger.due_changed = ledger.store.next_due(), False
-    every = ledger.outlook.turns.values()
-    ends = [ledger.due, ledger.looks_again, *(turns.next_end() for turns in every)]
+    every = ledger.outlook.states.values()
+    ends = [ledger.due, ledger.looks_again, *(state.next_end() for state in every)]
     if ledger.claims.waiting and ledger.outlook.board.ready:  # jobs wait for a turn to end
-        ends += [turns.standing.next_end(ledger.now) for turns in every]
+        ends += [state.standing.next_end(ledger.now) for state in every]
     return min((end for end in ends if end is not None), default=None)

@@ -38,7 +38,7 @@ class Picking:
         self._ledger = ledger
         self._candidates = candidates
         self._outlook = ledger.outlook
-        self._turns = ledger.outlook.turns_of(site.name)
+        self._state = ledger.outlook.state_of(site.name)
         self._rules = ledger.outlook.rules
         self._target = site.name
         self._together = site.slots > 1 and self._rules.prefix_turns
@@ -53,7 +53,7 @@ class Picking:
         waiting = self._outlook.board.callers(lane.key, lane.priority)
         if full := self._candidates.full:
             waiting = {caller: line for caller, line in waiting.items() if caller[0] not in full}
-        shares = self._turns.standing.shares_of(lane.key, lane.priority)
+        shares = self._state.standing.shares_of(lane.key, lane.priority)
         quantum, turn = self._rules.fairness.quantum, self._goes_on(lane.key)
         last = shares.last
         if turn and last in waiting and len(waiting) > 1:
@@ -75,8 +75,8 @@ class Picking:
 
     def _goes_on(self, key: LoadKey) -> PrefixTurn | None:
         """Return the turn of prompts that begin alike, or None when the oldest job is to begin one."""
-        turn = self._turns.standing.turn(key)
-        if turn is None or turn.prefix is None or not self._rules.prefix_turns or not self._turns.prompts.helps(key):
+        turn = self._state.standing.turn(key)
+        if turn is None or turn.prefix is None or not self._rules.prefix_turns or not self._state.prompts.helps(key):
             return None
         return None if turn.prefix.is_over(self._ledger.now, self._outlook.usual(key)) else turn.prefix
 
@@ -141,7 +141,7 @@ class Picking:
 
         A job whose beginning another target has computed is added to `left`.
         """
-        if self._together and self._turns.prompts.must_wait(job):
+        if self._together and self._state.prompts.must_wait(job):
             self._waits = True
             return False
         if not self._candidates.suits(job):

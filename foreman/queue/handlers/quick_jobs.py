@@ -1,4 +1,4 @@
-"""The hold: a transaction waits for the ends of the quick jobs that it has lent, so that each is stored once."""
+"""The ends of quick jobs: their transaction waits for them, so that each job is stored once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ QUICK = 0.01  # expected seconds of a job that is stored together with its end
 LATE = 2.0  # times the expected seconds that its transaction waits for the next message
 
 
-class Hold:
+class QuickJobs:
     """The quick jobs whose ends a transaction waits for, as long as nobody else waits for the transaction."""
 
     def __init__(self, claims: OpenClaims, lend: Lend) -> None:
@@ -33,7 +33,7 @@ class Hold:
         if any(work.charge > QUICK for _, work in lent):
             return 0.0
         for claim, work in lent:
-            claim.reply.held = True
+            claim.reply.waits_for_end = True
             self._awaited.add(work.job.id)
             self._wait = max(self._wait, LATE * work.charge)
         self._claims.lend(lent, self._lend)

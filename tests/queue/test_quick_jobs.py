@@ -64,7 +64,7 @@ def test_a_quick_job_is_stored_once_with_its_answer(lender: Lender) -> None:
     lender.take(claim)
     coming = Coming(lender, [finished(claim)])
     [(lent_to, work)], answers = lender.take(submit, more=coming)
-    assert lent_to is claim and claim.reply.held and coming.asked == 1
+    assert lent_to is claim and claim.reply.waits_for_end and coming.asked == 1
     assert lender.steps() == [("", "queued"), ("queued", "loading"), ("loading", "working"), ("working", "done")]
     job = lender.job()
     assert (job.state, job.attempt, job.fence, job.completed_at) == (State.DONE, 1, 1, lender.now)
@@ -97,7 +97,7 @@ def test_nobody_who_waits_for_the_transaction_waits_for_an_answer_too(lender: Le
     coming = Coming(lender)
     lent, answers = lender.take(patient(), other, more=coming)
     assert coming.asked == 0
-    assert not any(claim.reply.held for claim, _ in lent)
+    assert not any(claim.reply.waits_for_end for claim, _ in lent)
     assert lender.job().state is State.WORKING
     assert id(other) in {id(message) for message, _ in answers}
 
@@ -148,7 +148,7 @@ def test_a_slot_does_not_wait_with_its_next_job_for_the_end_of_another(lender: L
     lender.take(patient(1), more=coming)
     assert coming.asked == 2
     assert [lender.job(number).state for number in (1, 2, 3)] == [State.DONE, State.WORKING, State.WORKING]
-    assert not later.reply.held
+    assert not later.reply.waits_for_end
 
 
 def test_a_held_job_can_be_cancelled(lender: Lender) -> None:
