@@ -87,6 +87,19 @@ def test_a_target_that_is_the_foreman_which_runs(invoke: Invoke, tmp_path: Path,
     assert found["target"]["what"].endswith("is this foreman itself")
 
 
+def test_a_foreman_that_runs_with_other_targets(invoke: Invoke, tmp_path: Path, upstream: Upstream) -> None:
+    with Daemon(tmp_path / "running", ollama_url=upstream.url) as daemon:
+        here = ("doctor", "--data-dir", str(tmp_path / "data"), "--addr", urlsplit(daemon.url).netloc, "--model", "b")
+        with an_upstream("--kind", "openai", "--models", "c") as other:
+            lines = invoke(*here, "--openai-url", other.url).stdout.splitlines()
+        alike = invoke(*here, "--ollama-url", upstream.url).stdout
+    theirs = f"ollama at {upstream.url}"
+    assert lines[5].startswith(f"! target    the foreman that runs has others than these settings: {theirs} → ")
+    assert lines[6] == f"✓ target    the OpenAI-compatible server at {other.url}, models: c"
+    assert lines[7] == "✓ model     b"
+    assert "others than these" not in alike
+
+
 def test_each_of_several_targets_is_looked_at(
     invoke: Invoke, tmp_path: Path, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,7 @@ def test_the_commands_of_a_chat(tmp_path: Path) -> None:
     assert obey("/show parameters", chat) == 'stop  "END"'
     obey("/clear", chat)
     assert (chat.conversation.messages, chat.images) == ([], [])
-    obey(f"/load {file}", chat)
+    assert obey(f"/load {file}", chat) == "1 question and its answer, with a."
     assert [turn.get("images") for turn in chat.conversation.messages] == [["iVBORw=="], None]
     assert obey("/?", chat).count("\n") > 10
     for wrong in (

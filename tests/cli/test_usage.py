@@ -37,7 +37,7 @@ def test_each_step_with_something_in_it_has_a_line_and_all_have_a_sum(invoke: In
         ),
     )
     lines = [words(line) for line in invoke("usage", "week").stdout.splitlines()]
-    assert lines[0] == ["DONE", "FAILED", "IN", "CACHED", "OUT", "BUSY", "LOADS", "HALF", "95%", "FROM"]
+    assert lines[0] == ["DONE", "FAILED", "IN", "CACHED", "OUT", "BUSY", "LOADS", "WAIT 50%", "WAIT 95%", "FROM"]
     assert lines[1] == ["1,200", "1", "50,000", "7", "1 min 30 s", "0.20 s", "1 min 1 s", "Sun 01 Mar"]
     assert lines[2] == ["3", "5", "2", "Tue 03 Mar"]
     assert lines[3] == ["1,203", "1", "50,000", "5", "7", "1 min 30 s", "2", "total"]

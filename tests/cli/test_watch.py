@@ -254,7 +254,7 @@ def test_a_job_in_detail_follows_its_end_until_it_is_scrolled() -> None:
     for key in ("g", "down", "k"):
         screen.press(key, paused=False)
     top = text(state, screen=screen)
-    assert all(said in top for said in ("once it fell over", "attempt 1 on box", "what is it"))
+    assert all(said in top for said in ("once it fell over", "priority", "attempt 1 on box", "what is it"))
     assert "line 99" not in top and "\x1b" not in top
     screen.press("G", paused=False)
     assert screen.scroll is None

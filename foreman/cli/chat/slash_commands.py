@@ -136,7 +136,7 @@ def _info(chat: Chat) -> str:
             "context": f"{told.context:,} tokens" if told.context else "",
             "can": ", ".join(told.capabilities),
             "targets": ", ".join(targets),
-            "said": f"{len(chat.conversation.messages) // 2} questions and answers",
+            "said": _said(chat.conversation),
         }
     )
 
@@ -173,8 +173,12 @@ def _load(chat: Chat, rest: str) -> str:
         chat.conversation = msgspec.json.decode(path.read_bytes(), type=Conversation)
     except msgspec.DecodeError as error:
         raise CommandInvalid(f"{path} holds no conversation: {error}") from None
-    count = len(chat.conversation.messages) // 2
-    return f"{count} questions and answers, with {one_line(chat.conversation.model)}."
+    return f"{_said(chat.conversation)}, with {one_line(chat.conversation.model)}."
+
+
+def _said(conversation: Conversation) -> str:
+    count = len(conversation.messages) // 2
+    return "1 question and its answer" if count == 1 else f"{count} questions and answers"
 
 
 def _file(rest: str) -> Path:

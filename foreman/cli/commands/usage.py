@@ -51,8 +51,8 @@ def usage(period: str, by: By | None, as_json: bool, url: str | None, token: str
 
     One line a minute, hour or day in which something happened, and their sums. IN, CACHED and OUT are tokens of
     prompts, of those that needed no computation, and of answers. BUSY is the time in which slots worked, over all
-    slots. Half of the jobs started within HALF of being ready, 95 % within 95%. The days are those of UTC. COST is
-    shown where the setting cost names a model. The figures stay when jobs are deleted.
+    slots. Half of the jobs started within WAIT 50% of being ready, 95 % within WAIT 95%. The days are those of UTC.
+    COST is shown where the setting cost names a model. The figures stay when jobs are deleted.
     """
     chosen = PERIODS[period]
     begin = datetime.now(UTC) - chosen.length
@@ -74,8 +74,8 @@ def _show_steps(report: Report, period: Period) -> None:
     """Print a line for each step in which something happened."""
     total = _sum(report.rows)
     rows = [(*_cells(row, total), *_waits(row), _time(row, period)) for row in report.rows if _is_active(row)]
-    heads = (*_heads(total), "HALF", "95%", "FROM")
-    show_table(heads, [*rows, (*_cells(total, total), "", "", "total")], spare=(*SPARE, "HALF"))
+    heads = (*_heads(total), "WAIT 50%", "WAIT 95%", "FROM")
+    show_table(heads, [*rows, (*_cells(total, total), "", "", "total")], spare=(*SPARE, "WAIT 50%"))
 
 
 def _show_names(report: Report, by: str) -> None:

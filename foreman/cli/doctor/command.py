@@ -95,9 +95,13 @@ def _examine(
         yield few
     port, is_foreman = local.port(settings)
     yield port
-    if url or is_foreman:
-        yield local.running(url or local.own_url(settings), settings)
     known: list[str] = []
+    if url or is_foreman:
+        running = url or local.own_url(settings)
+        yield local.running(running, settings)
+        if others := elsewhere.other_targets(running, settings):
+            warning, known = others
+            yield warning
     silent = False
     for target, names in remote.targets(settings):
         yield target

@@ -36,11 +36,7 @@ def _is_ours(family: int, host: str | int) -> bool:
 def examine(url: str, settings: Settings, model: str | None, webhook: str | None) -> Iterator[Finding]:
     """Check the Foreman at `url`, its targets, and that one has the model; of the settings only the token counts."""
     yield local.running(url, settings)
-    given = settings.token[0].get_secret_value() if settings.token else None
-    try:
-        with Client(url, given, timeout=local.TIMEOUT) as client:
-            targets = client.targets()
-    except ClientError:
+    if (targets := _targets(url, settings)) is None:
         return  # the first finding says why
     yield from map(_target, targets)
     if model:
@@ -50,6 +46,32 @@ def examine(url: str, settings: Settings, model: str | None, webhook: str | None
     if webhook:
         what = f"{webhook} cannot be tried from here: the Foreman at {url} would send to it"
         yield doubtful("webhook", what, "run 'foreman doctor --webhook URL' on its machine")
+
+
+def other_targets(url: str, settings: Settings) -> tuple[Finding, list[str]] | None:
+    """Compare the targets of the Foreman at `url` with those of the settings; None if it has all of these.
+
+    Otherwise return a warning that names its targets, and the models that they have.
+    """
+    targets = _targets(url, settings)
+    if targets is None or {(target.kind, target.url) for target in targets}.issuperset(
+        (one.kind, one.url or None) for one in settings.all_targets
+    ):
+        return None
+    theirs = ", ".join(f"{target.name} at {target.url}" if target.url else target.name for target in targets)
+    what = f"the foreman that runs has others than these settings: {theirs}"
+    do = "'foreman reload' if you have changed the file; else give doctor the flags and variables of that foreman"
+    return doubtful("target", what, do), [name for target in targets for name in target.models]
+
+
+def _targets(url: str, settings: Settings) -> list[Target] | None:
+    """Return the targets of the Foreman at `url`; None if it does not say."""
+    given = settings.token[0].get_secret_value() if settings.token else None
+    try:
+        with Client(url, given, timeout=local.TIMEOUT) as client:
+            return client.targets()
+    except ClientError:
+        return None
 
 
 def _target(target: Target) -> Finding:

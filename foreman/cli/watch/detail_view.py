@@ -56,7 +56,7 @@ def _fields(job: Job, width: int) -> Iterator[Text]:
         "waits": job.why.text if job.why else None,
         "error": Text(one_line(job.error), style="red") if job.error else None,
         "attempt": f"{job.attempt} of {job.max_attempts}",
-        "class": job.priority,
+        "priority": job.priority,
         "endpoint": job.endpoint,
         "custom id": job.custom_id,
         "caller": job.caller,
