@@ -61,6 +61,7 @@ class Inventory:
         self._came_up = trio.Event()
         self._went_down = trio.Event()
         self.up = True  # until a probe says otherwise
+        self._went_at = 0.0  # when it went away the last time
         self.models_known = False  # True once the target has listed its models, and `takes` is still the same
         self._changes = 0  # of `takes`
         self.error: TargetError | None = None
@@ -122,6 +123,11 @@ class Inventory:
         """Seconds for which the target has not answered the probe under way; 0 without one."""
         return 0.0 if self._answered else trio.current_time() - self._asked_at
 
+    @property
+    def away_seconds(self) -> float | None:
+        """Seconds since the target went away; None while it is up."""
+        return None if self.up else trio.current_time() - self._went_at
+
     async def look_for_more(self) -> None:
         """Probe the target for an unknown name, unless it is away or was probed for another one a moment ago."""
         if self.up and trio.current_time() - self._missed_at >= MISSED:
@@ -142,7 +148,7 @@ class Inventory:
         """Mark the target as away: work waits until a probe reaches it."""
         self.error = error
         if self.up:
-            self.up = False
+            self.up, self._went_at = False, trio.current_time()
             log.warning("target is away", target=self._target.address, why=str(error))
             self._went_down.set()
             self._went_down = trio.Event()

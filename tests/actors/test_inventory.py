@@ -70,10 +70,11 @@ async def test_a_target_that_is_away_is_asked_every_second_until_it_is_back(
     assert (inventory.up, inventory.error) == (False, GONE)
     await trio.sleep(4.5)
     assert target.probes == pytest.approx([0, 1, 2, 3, 4])
+    assert inventory.away_seconds == pytest.approx(4.5)
     target.down = None
     await inventory.wait_up()
     assert trio.current_time() == pytest.approx(5)
-    assert inventory.error is None
+    assert inventory.error is None and inventory.away_seconds is None
 
 
 async def test_while_somebody_looks_a_target_is_asked_once_a_second_however_many_they_are(

@@ -19,6 +19,7 @@ KEYS = [
     "url",
     "up",
     "error",
+    "away_seconds",
     "draining",
     "slots",
     "slots_auto",

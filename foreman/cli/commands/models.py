@@ -9,10 +9,10 @@ import click
 import msgspec
 from rich.text import Text
 
+from foreman.cli.commands.targets import tell_away
 from foreman.cli.console import show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
-from foreman.cli.plain import one_line
 from foreman.cli.script_output import print_ids, print_json
 from foreman.client import Client, ClientError, ConnectFailed, Target, Unauthorized
 from foreman.client.reading import decode
@@ -90,9 +90,7 @@ def models(as_json: bool, quiet: bool, url: str | None, token: str | None) -> No
         shown = {"models": rows, "degraded": health.degraded, "target_error": health.target_error}
         print_json(shown)
         return
-    for target in targets:
-        if not target.up:
-            click.echo(one_line(f"{target.name} is away: {target.error}"), err=True)
+    tell_away(targets)
     if not rows:
         click.echo("no models", err=True)
         return

@@ -8,7 +8,7 @@ import click
 from rich.text import Text
 
 from foreman.cli.commands.shell_completion import model_names, target_names
-from foreman.cli.console import show_table
+from foreman.cli.console import ago, show_table
 from foreman.cli.exit_codes import epilog
 from foreman.cli.options import quiet, reaches_foreman
 from foreman.cli.plain import one_line, plain
@@ -53,9 +53,7 @@ def targets(as_json: bool, quiet: bool, url: str | None, token: str | None) -> N
         return
     heads = ("NAME", "STATE", "RUNNING", "SPEED", "DONE", "KIND", "LOADED")
     show_table(heads, map(_row, found), spare=("KIND", "DONE", "SPEED"))
-    for one in found:
-        if one.error and not one.up:
-            click.echo(one_line(f"{one.name} is away: {one.error}"), err=True)
+    tell_away(found)
 
 
 @targets.command(
@@ -157,6 +155,14 @@ def _having(found: Sequence[Target], model: str, *, loaded: bool = False) -> str
         among = ", ".join(one.name for one in chosen)
         raise click.UsageError(plain(f"several targets may have {model}: choose one of them with --target: {among}"))
     return chosen[0].name
+
+
+def tell_away(found: Sequence[Target]) -> None:
+    """Print for how long each target that cannot be reached has been away, and why, to standard error."""
+    for one in found:
+        if not one.up:
+            since = "is away" if one.away_seconds is None else f"has been away for {ago(one.away_seconds)}"
+            click.echo(one_line(f"{one.name} {since}: {one.error or 'it cannot be reached'}"), err=True)
 
 
 def _row(target: Target) -> Sequence[str | Text]:

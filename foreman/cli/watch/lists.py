@@ -78,7 +78,8 @@ def _targets(targets: Sequence[Target], width: int) -> tuple[Text, list[Row]]:
 
 def _state_of(target: Target) -> Text:
     if not target.up:
-        return Text("away", style="red")
+        since = "" if target.away_seconds is None else f" {ago(target.away_seconds)}"
+        return Text(f"away{since}", style="red")
     if target.draining:
         return Text("draining" if target.running else "drained", style="yellow")
     return Text("up", style="green")

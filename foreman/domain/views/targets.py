@@ -31,6 +31,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     url: Annotated[str | None, about("Null for managed models.")] = None
     up: bool = True
     error: Annotated[str | None, about("Why it is away.")] = None
+    away_seconds: Annotated[Seconds | None, about("Since it went away; null while it is up.")] = None
     draining: Annotated[bool, about("It takes no jobs until it is resumed.")] = False
     slots: Annotated[AtLeastOne, about("Jobs that it runs together now.")] = 1
     slots_auto: Annotated[bool, about("Foreman finds the number of slots.")] = False

@@ -94,6 +94,7 @@ def _shown(member: Member) -> views.Target:
     keys = list(reversed(member.in_memory()))
     since = member.worker.loads.since(keys)
     settings, inventory, tally = member.settings, member.inventory, member.worker.tally
+    away = inventory.away_seconds
     speed = tally.tokens_per_second
     return views.Target(
         name=member.name,
@@ -101,6 +102,7 @@ def _shown(member: Member) -> views.Target:
         url=settings.url or None,
         up=inventory.up,
         error=None if inventory.error is None else str(inventory.error),
+        away_seconds=None if away is None else round(away, 1),
         draining=member.drained,
         slots=member.slots,
         slots_auto=settings.slots == AUTO,

@@ -1,6 +1,6 @@
 import { ask, get } from "./api.js";
 import { fill, h, keyed, say, toast } from "./dom.js";
-import { age, count, plural, speed } from "./format.js";
+import { age, count, plural, seconds, speed } from "./format.js";
 
 const SQUARES = 32; // slots drawn one by one; more are a bar
 const LINES = 60; // of a log
@@ -55,7 +55,8 @@ export class TargetCard {
     keyed(this.loaded, names, { key: (one) => one.model, make: (one) => this.tag(one), update: (tag, one) => (tag.element.title = `loaded for ${age(one.since)}`) });
     this.loaded.classList.toggle("empty", !names.length);
     this.errorLine.hidden = target.up;
-    say(this.errorLine, target.error ?? "It cannot be reached.");
+    const since = typeof target.away_seconds === "number" ? `Away for ${seconds(target.away_seconds)}: ` : "";
+    say(this.errorLine, `${since}${target.error ?? "it cannot be reached"}`);
     if (this.facts) this.showFacts(target);
   }
 
