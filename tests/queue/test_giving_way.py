@@ -107,6 +107,24 @@ def test_a_job_that_has_just_been_claimed_is_looked_at_again(harness: QueueHarne
     assert dict(harness.handlers.apply([])[1].giving_way) == {"001": "099"}
 
 
+def test_a_slot_that_becomes_free_meanwhile_costs_nothing(harness: QueueHarness) -> None:
+    """Attempts end on the event loop while the queue's thread decides which of them give way."""
+    job = run(harness, 1)
+    outlook = harness.handlers.outlook
+
+    def shown() -> bool:
+        outlook.ended(job.id)
+        return False
+
+    outlook.claimed(job, harness.now, shown)
+    outlook.began(job.id, harness.now)
+    harness.now += 5
+    assert asked(harness) == {"001": "099"}
+    assert not outlook.at_work
+    harness.finish(job)
+    assert harness.claimed().id == "099"
+
+
 @pytest.mark.parametrize(
     ("usual", "took", "gives"),
     [

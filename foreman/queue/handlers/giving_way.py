@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from foreman.domain.job import Instant, Job, Priority, State
 from foreman.domain.scheduling import choose
+from foreman.queue.at_work import AtWork
 from foreman.queue.candidates import Candidates
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.occupancy import Occupancy
@@ -56,18 +57,20 @@ def _ways(ledger: Ledger, site: Site, unmet: int) -> Iterator[dict[str, str]]:
         return
     told = {**ledger.giving_way, **ledger.told_to_give_way}
     staying = [job for job in ledger.running.values() if job.target == (site.name or None) and job.id not in told]
-    lower = [job for job in staying if _may_give_way(ledger, job)]
+    at_work = ledger.outlook.at_work  # as it is now: meanwhile slots become free, on the event loop
+    lower = [job for job in staying if _may_give_way(job, at_work.get(job.id))]
     if not lower:
         return
+    took = {job.id: at_work[job.id].took(ledger.now) for job in lower}
     rests = sorted(ledger.outlook.rest_of(job.id, ledger.now) for job in staying)
-    lower.sort(key=lambda job: (-job.priority, _took(ledger, job), -ledger.outlook.rest_of(job.id, ledger.now)))
+    lower.sort(key=lambda job: (-job.priority, took[job.id], -ledger.outlook.rest_of(job.id, ledger.now)))
     waits = rests[min(unmet, len(rests)) - 1]  # until a slot is free by itself
-    for some in ([job] for job in lower if _pays(waits, _took(ledger, job))):
+    for some in ([job] for job in lower if _pays(waits, took[job.id])):
         if head := _first_without(ledger, site, some, waits):
             yield {job.id: _named(ledger, job, head) for job in some}
     for key in {job.key for job in lower}:  # where one key fits at a time, all its jobs must leave for another one
         some = [job for job in lower if job.key == key]
-        pays = len(some) > 1 and _pays(rests[-1], max(_took(ledger, job) for job in some))
+        pays = len(some) > 1 and _pays(rests[-1], max(took[job.id] for job in some))
         if pays and (head := _first_without(ledger, site, some, rests[-1])) and head.key != key:
             yield {job.id: _named(ledger, job, head) for job in some}
 
@@ -85,30 +88,27 @@ def _pays(waits: float, lost: float) -> bool:
 def _next_look(ledger: Ledger) -> Instant | None:
     """Return when a lower job may be able to give way which is not now; nothing else tells the queue of that moment."""
     lower = [job for job in ledger.running.values() if job.priority > Priority.HIGH and job.gave_way < MOST]
-    if any(job.state is State.WORKING and not _has_request(ledger, job) for job in lower):
+    at_work = ledger.outlook.at_work
+    if any(job.state is State.WORKING and not _has_request(at_work.get(job.id)) for job in lower):
         return ledger.now + SOON
-    rests = [ledger.outlook.rest_of(job.id, ledger.now) for job in lower if _may_give_way(ledger, job)]
+    rests = [ledger.outlook.rest_of(job.id, ledger.now) for job in lower if _may_give_way(job, at_work.get(job.id))]
     soonest = min(rests, default=math.inf)  # if it still runs then, it may do so for longer
     return None if soonest == math.inf else ledger.now + max(LEAST, soonest)
 
 
-def _may_give_way(ledger: Ledger, job: Job) -> bool:
+def _may_give_way(job: Job, at_work: AtWork | None) -> bool:
     return (
         job.priority > Priority.HIGH
         and job.state is State.WORKING
         and job.gave_way < MOST
-        and _has_request(ledger, job)  # what a load has cost is not thrown away
-        and not ledger.outlook.at_work[job.id].shown()
+        and at_work is not None
+        and _has_request(at_work)  # what a load has cost is not thrown away
+        and not at_work.shown()
     )
 
 
-def _has_request(ledger: Ledger, job: Job) -> bool:
-    at_work = ledger.outlook.at_work.get(job.id)
+def _has_request(at_work: AtWork | None) -> bool:
     return at_work is not None and at_work.began_at is not None
-
-
-def _took(ledger: Ledger, job: Job) -> float:
-    return ledger.outlook.at_work[job.id].took(ledger.now)
 
 
 def _first_without(ledger: Ledger, site: Site, some: Sequence[Job], waits: float) -> choose.Head | None:
