@@ -149,12 +149,19 @@ def clean_environment() -> dict[str, str]:
 async def serving(data_dir: Path, **settings: object) -> AsyncIterator[Daemon]:
     """A Foreman that serves; it is gone on the way out."""
     daemon = Daemon(data_dir, **settings)
+
+    def ended(code: int) -> DaemonEnded:
+        return DaemonEnded(f"exit code {code}: {daemon.words()[-LAST_WORDS:]}")
+
     try:
         await daemon.start()
         yield daemon
-        code = await daemon.stop()
-        if code:
-            raise DaemonEnded(f"exit code {code}: {daemon.words()[-LAST_WORDS:]}")
+        if code := await daemon.stop():
+            raise ended(code)
+    except Exception as error:
+        if code := daemon.process.poll() or 0:
+            raise ended(code) from error
+        raise
     finally:
         await daemon.kill()
 
