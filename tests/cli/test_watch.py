@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
+import pyte
 import pytest
 
 from foreman.cli.watch.keyboard import keys_in
@@ -101,6 +102,19 @@ def test_it_follows_the_size_of_the_terminal_and_leaves_at_ctrl_c(
         terminal.press("\x03")
         assert terminal.ends() == 0
         assert terminal.restored
+
+
+def test_emoji_that_the_terminal_draws_wider_push_nothing_away(app: App) -> None:
+    with app.client() as client:
+        job_id = client.submit("a", "\U0001f44d\U0001f3fd" * 60).job_id  # one sign of two columns, or two of them
+    with watching(app, columns=60, lines=15) as terminal:
+        terminal.press("2")
+        lines = terminal.shows(shown("STATE", job_id[-8:], "\U0001f44d"))
+        assert lines[0].startswith("Foreman")
+        assert lines[-1].startswith("⏎ open")
+        terminal.press("q")
+        assert terminal.ends() == 0
+        assert pyte.modes.DECAWM in terminal.screen.mode
 
 
 def test_a_list_of_jobs_is_kept_up_to_date(app: App) -> None:

@@ -26,7 +26,7 @@ from foreman.cli.watch.poller import News, Poller
 from foreman.cli.watch.render import draw
 from foreman.cli.watch.screen import Look, Quit, Screen
 from foreman.cli.watch.state import Said, WatchState
-from foreman.cli.watch.terminal import read_keys, signals, single_keys, stop
+from foreman.cli.watch.terminal import cut_lines, read_keys, signals, single_keys, stop
 from foreman.client import Client, Event, Unauthorized
 
 FRAME = 0.1  # seconds; the least time between two frames
@@ -132,7 +132,7 @@ class _Watching:
     def until_stopped(self) -> bool:
         """Draw on the other screen of the terminal until the process is to stop; return False when the person quits."""
         out = console()
-        with single_keys(), out.screen() as canvas:
+        with single_keys(), out.screen() as canvas, cut_lines(out.file):
             try:
                 while True:
                     self._follow()

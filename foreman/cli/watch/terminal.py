@@ -12,11 +12,13 @@ import tty
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import IO
 
 from foreman.cli.ending import ends_orderly
 from foreman.cli.watch.keyboard import keys_in
 
 ESCAPE = "\x1b"
+NO_WRAP, WRAP = "\x1b[?7l", "\x1b[?7h"  # DECAWM
 REST = 0.05  # seconds within which the rest of a key's bytes follow the first
 
 
@@ -34,6 +36,21 @@ def single_keys() -> Iterator[None]:
     finally:
         with suppress(termios.error):  # the terminal may be gone
             termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def cut_lines(terminal: IO[str]) -> Iterator[None]:
+    """Have the terminal cut lines at its edge; one with wider emoji than reckoned would scroll the first lines away.
+
+    Terminals do not agree on the width of those of several characters.
+    """
+    terminal.write(NO_WRAP)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # the terminal may be gone
+            terminal.write(WRAP)
+            terminal.flush()
 
 
 def read_keys(pressed: Callable[[str], None]) -> None:
