@@ -50,7 +50,7 @@ class Node:
         self._env = {key: value for key, value in os.environ.items() if not key.startswith("FOREMAN_")}
         self._env |= {f"FOREMAN_{key.upper()}": str(value) for key, value in (given | settings).items()}
         self._log = folder / f"{name}.log"
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         self._child: Child | None = None
         self._orders = count(1)
         self.starts = 0
