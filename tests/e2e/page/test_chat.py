@@ -59,6 +59,9 @@ def test_a_conversation_is_its_jobs_and_goes_on_after_a_reload(page: Page, fresh
     page.get_by_role("button", name="Stop the answer of a").click()
     expect(answers(page, "a")).to_contain_text("Stopped.")
     expect(page.locator(".conversations a")).to_contain_text("first")
+    page.reload()
+    expect(answers(page, "a")).to_contain_text("w3 w4")
+    expect(answers(page, "a")).to_contain_text("Stopped.")
 
     page.get_by_role("button", name="Answer again with a").click()
     page.get_by_role("button", name="Stop", exact=True).click()

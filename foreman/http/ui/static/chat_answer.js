@@ -5,9 +5,10 @@ import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";
 import { fill, h, say } from "./dom.js";
 import { ENDED, count, pill, seconds, speed, took } from "./format.js";
+import { keepStopped, stopped } from "./stopped_answers.js";
 import { Written } from "./written.js";
 
-const CANCELLED = "Stopped. What was said so far goes with your next prompt; reload the page before that, and it is gone.";
+const CANCELLED = "Stopped. What was said so far goes with your next prompt; close this tab before that, and it is gone.";
 
 /**
  * One answer of one model: a job, shown while it comes and after. `step` is its place in the conversation, whose
@@ -114,6 +115,10 @@ export class ChatAnswer {
     this.stream = null;
     this.waits.hidden = true;
     this.job = job;
+    if (job.state === "cancelled" && !job.result) {
+      if (this.said) keepStopped(this.id, this.said);
+      else this.said = stopped(this.id);
+    }
     const { text, thinking, calls } = job.result ? whole(job.result) : { text: this.said, thinking: this.thought, calls: [] };
     this.said = text;
     this.draw(text);
