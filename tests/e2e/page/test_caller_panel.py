@@ -38,10 +38,13 @@ def test_the_head_names_the_caller_and_signs_out(page: Page, fresh: Fresh) -> No
     expect(panel.get_by_role("button", name="Dark")).to_have_attribute("aria-pressed", "true")
     page.reload()
     assert page.evaluate("getComputedStyle(document.body).colorScheme") == "dark"
+    page.goto(f"{daemon.url}/#/playground")
+    page.get_by_role("textbox", name="Prompt").fill("what nobody else shall read")
+    page.evaluate("sessionStorage.setItem('foreman-stopped', JSON.stringify({ job: 'what it had said' }))")
     me.click()
     panel.get_by_role("button", name="Sign out").click()
     expect(page.get_by_role("dialog", name="This server needs a token")).to_be_visible()
-    assert page.evaluate("localStorage.getItem('foreman-token') ?? sessionStorage.getItem('foreman-token')") is None
+    assert page.evaluate("Object.keys({ ...localStorage, ...sessionStorage })") == ["foreman-theme"]
     expect(page.locator("#link")).to_have_attribute("data-state", "connecting")
 
 

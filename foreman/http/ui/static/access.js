@@ -3,6 +3,7 @@ import { say } from "./dom.js";
 
 const KEYS = { token: "foreman-token", admin: "foreman-admin-token" };
 export const WATCHED = "foreman-waited-for"; // the caller's own, too: whose ends are notified of
+const CHAT = "foreman-chat-"; // begins the names of what the chat keeps in the browser: names, drafts, a system prompt
 const OTHERS = new BroadcastChannel("foreman"); // the other tabs of this browser
 export const changes = new EventTarget();
 const asking = {};
@@ -34,7 +35,8 @@ OTHERS.onmessage = ({ data }) => data === "signed out" && leave();
 
 function leave() {
   for (const kind of Object.keys(KEYS)) forget(kind);
-  localStorage.removeItem(WATCHED);
+  for (const name of Object.keys(localStorage)) if (name === WATCHED || name.startsWith(CHAT)) localStorage.removeItem(name);
+  sessionStorage.clear();
   history.replaceState(null, "", "#/");
   location.reload();
 }
