@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from functools import lru_cache
 from ipaddress import ip_address
 from typing import Any, NamedTuple, Protocol
@@ -14,7 +14,7 @@ import httpcore2
 import httpx2
 import msgspec
 import trio
-from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
+from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream, Response
 
 from foreman import __version__
 from foreman.domain import views
@@ -155,33 +155,38 @@ class WebhookSender:
     async def _attempt(self, delivery: AnyDelivery, content: Content) -> Sent:
         secrets = self._secrets if content.secrets is None else content.secrets
         signed = sign(content.body, webhook_id=delivery.webhook_id, secrets=secrets, now=self._clock())
+        answered: Sent | None = None  # what follows its head changes nothing
         try:
             with trio.fail_after(self._timeout):
-                return await self._post(delivery.url, content.body, AS_FOREMAN | signed)
+                async with self._posted(delivery.url, content.body, AS_FOREMAN | signed) as response:
+                    answered = self._outcome(response)
+                    await _read_a_little(response)
         except trio.TooSlowError:
-            return Sent(error=f"no answer within {self._timeout:g} s")
+            return answered or Sent(error=f"no answer within {self._timeout:g} s")
         except (*UNDELIVERED, _Refused, OSError, ValueError) as error:
-            return Sent(error=str(error)[:500] or type(error).__name__)
+            return answered or Sent(error=str(error)[:500] or type(error).__name__)
         except Exception as error:
             if short := shortage_in(error):
                 return Sent(error=str(short))
             raise
+        return answered
 
-    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> Sent:
+    def _posted(self, url: str, body: bytes, headers: dict[str, str]) -> AbstractAsyncContextManager[Response]:
         target, host = _target(url)
         sent = [("Host", host), *headers.items()]
-        async with self._pool.stream("POST", target, headers=sent, content=body) as response:
-            await _read_a_little(response)
-            status = response.status
-            asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
-            return Sent(
-                status=status,
-                error=None if 200 <= status < 300 else f"the receiver answered {status}",
-                retry_after=retry_after(asked.decode("latin-1"), self._clock()),
-            )
+        return self._pool.stream("POST", target, headers=sent, content=body)
+
+    def _outcome(self, response: Response) -> Sent:
+        status = response.status
+        asked = next((value for name, value in response.headers if name.lower() == b"retry-after"), b"")
+        return Sent(
+            status=status,
+            error=None if 200 <= status < 300 else f"the receiver answered {status}",
+            retry_after=retry_after(asked.decode("latin-1"), self._clock()),
+        )
 
 
-async def _read_a_little(response: httpcore2.Response) -> None:
+async def _read_a_little(response: Response) -> None:
     """Read a short body, so that the connection can be reused. Errors are ignored: the status alone matters."""
     read = 0
     with trio.move_on_after(READ_TIMEOUT), suppress(*UNDELIVERED):

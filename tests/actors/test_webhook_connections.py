@@ -1,4 +1,4 @@
-"""Connections to receivers are kept for the next delivery, and not for longer."""
+"""Connections to receivers: kept for the next delivery and not for longer; the head of an answer is the answer."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from foreman.actors import webhook_sender
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
-from foreman.actors.webhook_sender import WebhookSender
+from foreman.actors.webhook_sender import Content, WebhookSender
+from foreman.domain.job import Delivery, DeliveryState
 from foreman.domain.webhooks.addresses import Rules
 from foreman.domain.webhooks.admission import Limits
 from foreman.queue.commands import SubmitMany
@@ -75,3 +77,27 @@ async def test_a_kept_connection_serves_the_next_delivery_and_is_closed_when_the
     with trio.CancelScope(shield=True):
         await trio.testing.wait_all_tasks_blocked()
     harness.store.close()
+
+
+async def test_an_answer_whose_body_never_ends_is_what_its_head_says(
+    nursery: trio.Nursery, autojump_clock: MockClock
+) -> None:
+    async def begin(stream: trio.SocketStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n")
+        await trio.sleep_forever()
+
+    [listener] = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    nursery.start_soon(trio.serve_listeners, begin, [listener])
+    url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+
+    async def resolve(host: str, port: int, *, type: int) -> Any:
+        return [(None, None, None, "", (host, port))]
+
+    timeout = webhook_sender.READ_TIMEOUT / 2
+    sender = WebhookSender(Rules(loopback=True), secrets=[], timeout=timeout, clock=now, resolve=resolve)
+    due = Delivery(seq=1, job_id="j", receiver="r", url=url, state=DeliveryState.DUE, attempts=0, due_at=0)
+    sent = await sender.post(due, Content(b"{}"))
+    assert (sent.status, sent.error) == (200, None)
+    assert trio.current_time() == timeout
+    nursery.cancel_scope.cancel()
