@@ -62,7 +62,7 @@ def whole(name: str, given: str | None, default: int, most: int, *, least: int =
     """Return the parameter as a whole number from `least` to `most`. Raise FieldInvalid for anything else."""
     if given is None:
         return default
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and least <= int(given) <= most):
+    if not (given.isascii() and given.isdigit() and len(given) <= len(str(most)) and least <= int(given) <= most):
         raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
     return int(given)
 

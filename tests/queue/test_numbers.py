@@ -64,6 +64,14 @@ def test_so_does_one_that_was_cancelled_when_it_is_tried_again(harness: QueueHar
     assert begins(claimed_again(harness).fence) == first_of(job.fence) + LOST
 
 
+def test_one_that_never_ran_since_numbered_nothing(harness: QueueHarness) -> None:
+    job = begun(harness)
+    for _ in range(3):
+        harness.say(Cancel(job_id=job.id))
+        harness.say(Retry(job_id=job.id))
+    assert begins(claimed_again(harness).fence) == first_of(job.fence) + LOST
+
+
 def test_the_fence_of_other_jobs_counts_claims(harness: QueueHarness) -> None:
     job = begun(harness, "/api/chat")
     harness.say(Rescue())

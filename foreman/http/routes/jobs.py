@@ -39,7 +39,7 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 LONGEST_WAIT = 300  # seconds
 ENTRIES = 1000  # events or deliveries of a job per answer, at most
 RESULT = b'"result":null,"artifacts":'  # marks where a large result is inserted while it is streamed
-MOST_SEQ = 999_999_999
+MOST_SEQ = 10**15 - 1
 
 
 @jobs.post("")

@@ -124,7 +124,8 @@ def requeued(ledger: Ledger, job: Job) -> Job:
         raise IllegalTransition("retry", job.state)
     _check_return(ledger, job, "retry")
     # A cancelled attempt does not tell how many events it has numbered.
-    numbered = LOST if job.state is State.CANCELLED and job.fence and job.endpoint == RESPONSES.path else 0
+    lost = job.state is State.CANCELLED and job.started_at is not None and job.endpoint == RESPONSES.path
+    numbered = LOST if lost else 0
     return replace(
         job,
         fence=job.fence + numbered,
