@@ -251,7 +251,7 @@ def test_usage_is_told_where_it_is_known(page: Page, shared: Daemon) -> None:
         "Tokens read": "1,200, 1,000 of them from the cache",
         "Tokens written": "35",
         "First token after": "250 ms",
-        "Speed": "42 tokens/s",
+        "Speed": "42\u00a0tokens/s",
     }
     assert not any(page.evaluate(CALL, ["job_facts", "used", dict.fromkeys(usage)]).values())
     assert page.evaluate(CALL, ["job_facts", "used", None]) == {}

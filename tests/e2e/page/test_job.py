@@ -65,7 +65,10 @@ def test_an_answer_is_drawn_or_plain_and_loads_nothing(page: Page, fresh: Fresh)
     page.on("dialog", lambda dialog: asked_for.append(f"dialog {dialog.message}"))
     opened(page, daemon, f"#/jobs/{job_id}")
     answer = page.get_by_role("region", name="Answered")
-    expect(answer.get_by_role("heading", name="Steps")).to_be_visible()
+    heading, text = answer.get_by_role("heading", name="Steps"), answer.locator("ol > li").first
+    expect(heading).to_be_visible()
+    colour = "(one) => getComputedStyle(one).color"
+    assert heading.evaluate(colour) == text.evaluate(colour)
     expect(answer.locator("ol > li")).to_have_count(2)
     expect(page.locator(".facts")).to_contain_text("Tokens read5Tokens written3")
     expect(answer.get_by_role("cell", name="35")).to_be_visible()
@@ -239,3 +242,18 @@ def test_a_long_hostile_answer_leaves_the_page_quick_to_use(page: Page, fresh: F
     expect(page.locator(".toast")).to_have_text("The id is copied.")
     more.click()
     expect(answer.get_by_role("button", name="Show more (600,008 characters left)")).to_be_visible()
+
+
+def test_a_state_has_its_name_on_the_timeline_where_there_is_room(page: Page, shared: Daemon) -> None:
+    opened(page, shared, "#/settings")
+    steps = {"queued": 0, "loading": 1, "working": 8, "done": 10}
+    events = [
+        {"state": name, "timestamp": f"2026-03-01T00:00:{second:02}Z", "attempt": 0} for name, second in steps.items()
+    ]
+    draw = (
+        """async (events) => (await import("/static/timeline.js")).timeline(document.querySelector("main"), events)"""
+    )
+    page.evaluate(draw, events)
+    for width, shown in ((1280, ["loading 7 s", "working 2 s"]), (390, ["loading 7 s"])):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.locator(".scale b:visible").all_text_contents() == shown

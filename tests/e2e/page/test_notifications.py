@@ -35,6 +35,7 @@ GRANTING = """
 DENYING = """
   globalThis.Notification = class { static permission = "denied"; };
 """
+COLOURS = "(one) => [getComputedStyle(one).color, getComputedStyle(one).backgroundColor]"
 LATER = "2090-01-01T00:00:00Z"
 
 
@@ -47,6 +48,10 @@ def test_the_end_of_a_job_is_told_while_the_tab_is_hidden_and_after_it_was_close
     page.get_by_role("button", name="Tell me").click()
     expect(page.get_by_role("button", name="Tell me")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("asked") == 1
+    under_pointer = page.get_by_role("button", name="Tell me").evaluate(COLOURS)
+    page.mouse.move(0, 0)
+    assert page.get_by_role("button", name="Tell me").evaluate(COLOURS) == under_pointer
+    assert len(set(under_pointer)) == 2
     page.evaluate("hide(true)")
     daemon.http.post(f"/jobs/{first}/cancel")
     page.wait_for_function("told.length === 1")

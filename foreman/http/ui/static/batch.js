@@ -110,7 +110,7 @@ export function batchView(main, { control, feed, link, id }) {
       Tokens: tokens > 0 && `${count(found.prompt_tokens)} of prompts${found.cached_tokens ? ` (${count(found.cached_tokens)} cached)` : ""}, ${count(found.answer_tokens)} of answers`,
       "Window ends": going && found.ends_by && moment(found.ends_by),
       "Kept until": found.expires_at && moment(found.expires_at),
-      ...Object.fromEntries(furtherMetadata(found).map(([key, value]) => [`metadata: ${key}`, value])),
+      ...Object.fromEntries(furtherMetadata(found).map(([key, value]) => [`Metadata: ${key}`, value])),
     };
     const mark = JSON.stringify({ ...rows, Id: "", Endpoint: "" });
     if (facts.mark === mark) return;

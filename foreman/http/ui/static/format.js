@@ -29,7 +29,7 @@ export function bytes(value) {
 
 /** How fast a target writes: 0.4 tokens/s, 35 tokens/s. */
 export function speed(value) {
-  return `${value < 10 ? Number(value.toFixed(1)) : count(Math.round(value))} tokens/s`;
+  return `${value < 10 ? Number(value.toFixed(1)) : count(Math.round(value))}\u00a0tokens/s`;
 }
 
 export function count(value) {

@@ -16,7 +16,7 @@ export function facts(job) {
     "Not before": job.not_before && moment(job.not_before),
     ...used(job.usage),
     "Kept until": job.expires_at && moment(job.expires_at),
-    ...Object.fromEntries(Object.entries(job.metadata ?? {}).map(([key, value]) => [`metadata: ${key}`, value])),
+    ...Object.fromEntries(Object.entries(job.metadata ?? {}).map(([key, value]) => [`Metadata: ${key}`, value])),
   };
   return Object.entries(rows).filter(([, value]) => value).map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)));
 }

@@ -21,7 +21,7 @@ export function timeline(element, events) {
       "div.scale",
       { role: "img", "aria-label": segments.map((part) => `${part.event.state} ${seconds(part.lasted)}`).join(", ") },
       segments.map((part) => {
-        const bar = h(`span.${part.event.state}`, { title: `${part.event.state}: ${seconds(part.lasted)}` }, part.lasted / all > 0.25 ? `${part.event.state} ${seconds(part.lasted)}` : "");
+        const bar = h(`span.${part.event.state}`, { title: `${part.event.state}: ${seconds(part.lasted)}` }, h("b", {}, `${part.event.state} ${seconds(part.lasted)}`));
         bar.style.flexGrow = part.lasted / all;
         return bar;
       }),
