@@ -23,6 +23,7 @@ def test_a_job_from_the_form_to_its_answer_without_a_reload(page: Page, fresh: F
     opened(page, daemon)
     expect(page.get_by_text("Nothing runs.")).to_have_count(0)  # said by the style sheet, for eyes
     expect(page.get_by_text("No job has ended yet.")).to_be_visible()
+    expect(page.get_by_role("table", name="Recent jobs")).to_have_count(0)
     page.evaluate("window.same = true")
     page.get_by_role("link", name="New job").click()
     expect(page.get_by_label("Model")).to_have_value("a")

@@ -24,7 +24,8 @@ export function nowView(main, { control, feed, link }) {
   const pause = h("button", { onclick: toggle }, "Pause");
   const title = h("span", {}, "Waiting");
   const recent = h("div", { role: "rowgroup" });
-  const nothing = h("p.muted.pad", { hidden: true }, "No job has ended yet. ", h("a", { href: "#/new" }, "Submit one"), ".");
+  const ended = h("div.table.jobs", { role: "table", "aria-label": "Recent jobs" }, head("Ended"), recent);
+  const nothing = h("p.muted", { hidden: true }, "No job has ended yet. ", h("a", { href: "#/new" }, "Submit one"), ".");
   let queue = null; // the last answer of /queue
   let several = false; // whether there is more than one target
   let loaded = null; // the names of the models that the target has loaded
@@ -39,7 +40,7 @@ export function nowView(main, { control, feed, link }) {
     h("section", { "aria-label": "Running" }, h("h2", {}, "Running", heard()), running.list, running.more),
     batches.element,
     h("section", { "aria-label": "Waiting" }, h("div.row", {}, h("h2", {}, title, heard()), pause), waiting.elements),
-    h("section", { "aria-label": "Recent" }, h("div.row", {}, h("h2", {}, "Recent"), h("a", { href: "#/jobs" }, "All jobs")), h("div.table.jobs", { role: "table", "aria-label": "Recent jobs" }, head("Ended"), recent), nothing),
+    h("section", { "aria-label": "Recent" }, h("div.row", {}, h("h2", {}, "Recent"), h("a", { href: "#/jobs" }, "All jobs")), ended, nothing),
   );
 
   async function toggle() {
@@ -81,6 +82,7 @@ export function nowView(main, { control, feed, link }) {
     if (signal.aborted) return;
     keyed(recent, jobs, { key: (job) => `${job.job_id} ${job.state} ${job.completed_at}`, make: (job) => ({ element: row(job, "completed_at") }) });
     nothing.hidden = jobs.length > 0;
+    ended.hidden = !nothing.hidden;
   }, 1000);
 
   const readUsage = gently(() => hour.refresh(), 3000);

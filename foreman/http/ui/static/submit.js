@@ -60,7 +60,7 @@ export function submitView(main, { query }) {
       group(
         "Webhook",
         field("Webhook", input("state_webhook_url", { type: "url", placeholder: "https://…" }), "receives the job's events"),
-        h("div.events", { role: "group", "aria-label": "States sent to the webhook" }, events.map((event) => h("label.check", {}, event, event.value)), h("span.muted", {}, "none chosen: all")),
+        h("div.events", { role: "group", "aria-label": "States sent to the webhook" }, h("b", {}, "States sent to the webhook"), events.map((event) => h("label.check", {}, event, event.value)), h("span.muted", {}, "none chosen: all")),
       ),
     ),
     notifyAllSwitch(),
