@@ -156,3 +156,17 @@ def test_a_clock_that_goes_wrong_here_makes_no_time_wrong(page: Page, fresh: Fre
     page.clock.resume()
     opened(page, daemon)
     expect(page.locator(".job .time")).to_have_text(re.compile(r"^\d+(\.\d)? s$|ms$"))
+
+
+def test_while_a_target_is_away_jobs_and_chats_for_its_models_begin(page: Page, fresh: Fresh, own: Upstream) -> None:
+    daemon = fresh(ollama_url=own.url)
+    own.stop()
+    until(lambda: daemon.http.get("/healthz").json()["degraded"])
+    opened(page, daemon, "#/new", "away")
+    expect(page.get_by_label("Model")).to_have_value("a")
+    page.get_by_label("Prompt", exact=True).fill("later")
+    page.get_by_role("button", name="Submit").click()
+    expect(page.locator("h1 .pill")).to_have_text("queued")
+    opened(page, daemon, "#/playground", "away")
+    expect(page.locator(".chat-models option")).to_have_text(["a", "b"])
+    expect(page.get_by_text("Models cannot be listed")).to_have_count(0)

@@ -2,6 +2,7 @@ import { get } from "./api.js";
 import { now } from "./clock.js";
 import { fill, h } from "./dom.js";
 import { FIELDS, chosen, words } from "./filters.js";
+import { modelNames } from "./model_names.js";
 
 const MONTH = 30 * 86_400_000; // ms in which callers are looked for
 
@@ -20,7 +21,7 @@ export class FilterForm {
     this.chips = h("ul.chips", { "aria-label": "Chosen" });
     const form = h("form", { role: "search", onsubmit: (event) => (event.preventDefault(), this.take(), search()) }, h("div.filters.common", {}, labels(false), h("button.primary", {}, "Find")), this.more);
     this.element = h("div", {}, form, this.chips);
-    get("/api/tags").then((found) => this.suggest("model", found.models.map((one) => one.name)), () => {});
+    modelNames().then((names) => this.suggest("model", names), () => {});
     this.show();
   }
 

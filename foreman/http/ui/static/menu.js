@@ -5,6 +5,7 @@ import { fill, h, say } from "./dom.js";
 import { called } from "./format.js";
 import { readJobs, searches } from "./job_search.js";
 import { fit } from "./match.js";
+import { modelNames } from "./model_names.js";
 import { kbd } from "./shortcuts.js";
 
 const MOST = 60; // entries shown
@@ -42,7 +43,7 @@ class Menu {
   /** Learn what has a name, from each place that answers. */
   async gather() {
     const ways = [
-      get("/api/tags").then(({ models }) => models.map(({ name }) => thing("Models", name, "", `#/models?${new URLSearchParams({ find: name })}`))),
+      modelNames().then((names) => names.map((name) => thing("Models", name, "", `#/models?${new URLSearchParams({ find: name })}`))),
       get("/batches?limit=50").then(({ batches }) => batches.map((one) => thing("Batches", one.name ?? one.batch_id, one.state, `#/batches/${one.batch_id}`))),
       get("/settings").then(({ settings }) => {
         this.words = settings.some(({ name, value }) => name === "full_text" && value);

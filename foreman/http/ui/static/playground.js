@@ -8,6 +8,7 @@ import { ChatTurn } from "./chat_turn.js";
 import { confirm } from "./confirm.js";
 import { every, fill, gently, h, pause, say } from "./dom.js";
 import { bytes, plural } from "./format.js";
+import { modelNames } from "./model_names.js";
 
 const WAITING = 2000; // ms between looks at what waits
 const NEAR = 80; // px from the end within which what comes is followed
@@ -45,8 +46,8 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   };
   const readList = gently(() => !signal.aborted && list.read(), 1000);
 
-  get("/api/tags").then(
-    (found) => !signal.aborted && models.list((found.models ?? []).map((one) => one.name)),
+  modelNames().then(
+    (names) => !signal.aborted && models.list(names),
     (error) => !signal.aborted && fail(`Models cannot be listed: ${error.message}`),
   );
   get("/queue").then(

@@ -2,6 +2,7 @@ import { ask, get } from "./api.js";
 import { fill, h, say } from "./dom.js";
 import { STATES, plural } from "./format.js";
 import { requestOf } from "./job_request.js";
+import { modelNames } from "./model_names.js";
 import { notifyAllSwitch, watchSubmitted } from "./notifications.js";
 import { ENDPOINTS, payload } from "./payload.js";
 import { prefill } from "./prefill.js";
@@ -69,10 +70,10 @@ export function submitView(main, { query }) {
   );
   fill(main, h("h1", {}, "New job"), form);
   if (query.get("from")) fillIn(query.get("from")).catch((error) => tell(error.status === 404 ? `There is no job ${query.get("from")} to begin from.` : error.message));
-  get("/api/tags").then(
-    (found) => {
-      fill(models, found.models.map((one) => h("option", { value: one.name })));
-      if (!model.value && found.models.length) model.value = found.models[0].name;
+  modelNames().then(
+    (names) => {
+      fill(models, names.map((name) => h("option", { value: name })));
+      if (!model.value && names.length) model.value = names[0];
     },
     () => {},
   );
