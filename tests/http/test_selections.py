@@ -37,6 +37,16 @@ def waiting(api: Api) -> int:
     return int(api.http.get("/queue").json()["queued"])
 
 
+def test_the_first_in_the_line_get_what_room_there_is(fresh: Fresh) -> None:
+    api = fresh(max_queue=1500)
+    some(api, 1500)
+    cancelled = api.http.post("/jobs/cancel", params={"state": "queued"}).json()  # in two steps
+    some(api, 1400, model="b")
+    assert act(api, "uncancel", changes=cancelled["changes"]) == [1500, 100, 1400]
+    back = api.http.get("/jobs", params={"state": "queued", "model": "a", "limit": "100"}).json()["jobs"]
+    assert {job["custom_id"] for job in back} == {f"c{number}" for number in range(100)}
+
+
 def test_jobs_are_cancelled_retried_and_deleted_by_filter(fresh: Fresh) -> None:
     api = fresh()
     some(api, 2500)

@@ -36,8 +36,8 @@ async def act() -> Response:
     """Queue the jobs again whose cancels have these seqs; skip those that ran, or were changed since."""
     check_names("changes")
     matched = done = 0
-    for stretch in _read_changes(request.args.get("changes", "")):
-        for start in range(stretch.start, stretch.stop, STEP):
+    for stretch in reversed(_read_changes(request.args.get("changes", ""))):  # the oldest jobs were cancelled last
+        for start in reversed(range(stretch.start, stretch.stop, STEP)):
             step = await _cancels(range(start, min(start + STEP, stretch.stop)))
             waited = {event.job_id: event.at for event in step if event.previous is State.QUEUED}
             matched += len(step)

@@ -33,8 +33,9 @@ def cancel(ledger: Ledger, message: CancelSelected) -> Changed:
 
 
 def uncancel(ledger: Ledger, message: UncancelSelected) -> Changed:
-    """Queue the selected jobs as they were for which there is room."""
-    found = [job for job in _selected(ledger, message.wanted) if job.completed_at == message.when.get(job.id)]
+    """Queue the selected jobs as they were for which there is room, those first that were first in the line."""
+    oldest_first = reversed(_selected(ledger, message.wanted))
+    found = [job for job in oldest_first if job.completed_at == message.when.get(job.id)]
     return Changed(_queue_again(ledger, found, jobs.uncancelled))
 
 
