@@ -319,3 +319,6 @@ def test_a_waiting_job_says_why_and_what_goes_first(page: Page, fresh: Fresh) ->
     expect(page.locator(".facts")).to_contain_text(before[-1])
     page.get_by_role("button", name="Cancel").click()
     expect(waits).to_be_hidden()
+    later = submit(daemon, "x", not_before="2090-12-24T12:00:00Z")
+    opened(page, daemon, f"#/jobs/{later}")
+    expect(waits).to_contain_text("it is not to start before 12/24/2090")  # as here, not as in UTC

@@ -4,7 +4,7 @@ import { Lines } from "./chat_lines.js";
 import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";
 import { fill, h, say } from "./dom.js";
-import { ENDED, count, pill, seconds, speed, took } from "./format.js";
+import { ENDED, count, pill, reason, seconds, speed, took } from "./format.js";
 import { keepStopped, stopped } from "./stopped_answers.js";
 import { Written } from "./written.js";
 
@@ -84,7 +84,7 @@ export class ChatAnswer {
     else {
       if (job.state !== "queued") this.stream ??= new ChatStream(this.id, { take: (part) => this.take(part), clear: () => this.clear() });
       this.waits.hidden = job.state !== "queued";
-      say(this.waits, job.why?.text ? `Waits: ${job.why.text}${job.queue_position ? ` (position ${count(job.queue_position)})` : ""}` : "Waits for its turn.");
+      say(this.waits, job.why?.text ? `Waits: ${reason(job.why)}${job.queue_position ? ` (position ${count(job.queue_position)})` : ""}` : "Waits for its turn.");
     }
     this.mark();
   }

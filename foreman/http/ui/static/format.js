@@ -54,6 +54,11 @@ export function moment(time) {
   return date.toDateString() === new Date(now()).toDateString() ? clock : `${date.toLocaleDateString()} ${clock}`;
 }
 
+/** Why a queued job waits, with times of here instead of UTC. */
+export function reason({ text }) {
+  return text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, moment);
+}
+
 /** The time of day of today, the date of any other day. */
 export function day(time) {
   const date = new Date(time);

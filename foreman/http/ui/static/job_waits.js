@@ -1,7 +1,7 @@
 import { get } from "./api.js";
 import { now } from "./clock.js";
 import { fill, h } from "./dom.js";
-import { called, count, seconds } from "./format.js";
+import { called, count, reason, seconds } from "./format.js";
 
 const MOST = 50; // jobs of the line that are read
 const SHOWN = 5; // links of each kind
@@ -26,7 +26,7 @@ export class Waits {
       "section.card",
       { "aria-label": "Waits" },
       h("h2", {}, "Waits"),
-      job.why && h("p.long", {}, `Waits because ${job.why.text}.`),
+      job.why && h("p.long", {}, `Waits because ${reason(job.why)}.`),
       h(
         "dl.waits",
         {},
