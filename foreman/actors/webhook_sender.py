@@ -167,7 +167,7 @@ class WebhookSender:
             return answered or Sent(error=str(error)[:500] or type(error).__name__)
         except Exception as error:
             if short := shortage_in(error):
-                return Sent(error=str(short))
+                return answered or Sent(error=str(short))
             raise
         return answered
 

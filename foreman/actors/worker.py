@@ -64,7 +64,7 @@ class Worker:
         `grace` is how many seconds running jobs may go on once the target is drained. Without `auto` it has one slot.
         """
         self.grace = grace
-        self._drained = Switch()  # on while the target is drained
+        self._drained = Switch()
         self.name = name
         self._others = others
         self._metrics = metrics or Metrics()

@@ -1,4 +1,4 @@
-"""Checks of a Foreman on another machine, by what it tells of itself."""
+"""Checks by what a Foreman tells of itself: one on another machine, or one here that has other settings."""
 
 from __future__ import annotations
 
