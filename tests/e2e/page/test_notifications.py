@@ -54,7 +54,7 @@ def test_the_end_of_a_job_is_told_while_the_tab_is_hidden_and_after_it_was_close
     assert len(set(under_pointer)) == 2
     page.evaluate("hide(true)")
     daemon.http.post(f"/jobs/{first}/cancel")
-    page.wait_for_function("told.length === 1")
+    page.wait_for_function("() => told.length === 1")
     assert page.evaluate("told") == [f"Job cancelled: first jobs/{first}"]
     expect(page).to_have_title(re.compile(r"^\(1\) "))
     page.evaluate("hide(false)")
