@@ -15,7 +15,7 @@ from foreman.actors.output import CHUNK_COST, OutputLog
 from foreman.domain.answers.chunk import NO_LABEL
 from foreman.domain.answers.images import images
 from foreman.domain.answers.joiner import Answer
-from foreman.domain.answers.tokens import tokens
+from foreman.domain.answers.tokens import estimated_tokens, tokens
 from foreman.domain.answers.usage import job_usage
 from foreman.domain.endpoints import at
 from foreman.domain.errors import (
@@ -29,7 +29,7 @@ from foreman.domain.errors import (
 )
 from foreman.domain.job import Artifact, Instant, model_of
 from foreman.domain.responses.own_answer import EVENTS, OwnAnswer, own_answer
-from foreman.domain.usage import NO_TOKENS
+from foreman.domain.usage import NO_TOKENS, Tokens
 from foreman.offload import LIGHT, offload
 from foreman.queue.commands import Answered, Work
 from foreman.queue.replies import ClaimReply
@@ -73,6 +73,7 @@ class Attempt:
         self.began_at: Instant | None = None  # when the request was sent
         self.had_to_load = False  # its model had to be loaded first
         self.first_chunk: float | None = None  # seconds from the request to the first chunk of the answer
+        self.chunks = 0  # of the answer, without the one that closes it
         self._took = 0.0  # seconds from the request to the end of the answer
         self._payload = work.payload
         self._target = target
@@ -88,14 +89,9 @@ class Attempt:
         self._heard = False
         self._answered = False  # a part of the answer has arrived
         self._own: OwnAnswer | None = None  # what makes the answer Foreman's
-        self._stopped = False
+        self._stopped = self._cancelled = False
         self._reason: ForemanError | None = None
         self._scope = trio.CancelScope(deadline=self._ends_at)
-
-    @property
-    def chunks(self) -> int:
-        """Return how many chunks of the answer have arrived."""
-        return len(self._output.chunks)
 
     @property
     def numbered(self) -> int:
@@ -107,8 +103,9 @@ class Attempt:
         """Return the seconds from the claim to the request."""
         return (trio.current_time() if self._sent is None else self._sent) - self.started
 
-    def stop(self, reason: ForemanError | None) -> None:
-        """End the attempt now; a `reason` of None means that its job was cancelled."""
+    def stop(self, reason: ForemanError | None, *, cancelled: bool = False) -> None:
+        """End the attempt now; a `reason` of None means that its job was `cancelled`, or is another attempt's."""
+        self._cancelled |= cancelled
         if not self._stopped:
             self._stopped, self._reason = True, reason
             self._scope.cancel()
@@ -167,6 +164,15 @@ class Attempt:
             working=round(figures.working, 3),
         )
         return figures
+
+    async def unreported(self, outcome: Answered | ForemanError | None) -> Tokens | None:
+        """Return about how many tokens an attempt used that was cancelled, as by hanging up, or took too long.
+
+        Of other outcomes return None: answers tell it, and other errors are not the caller's doing.
+        """
+        if self.chunks and (isinstance(outcome, AttemptTimeout) or (outcome is None and self._cancelled)):
+            return await offload(len(self._payload), estimated_tokens, self._payload, self.chunks)
+        return None
 
     def _why(self) -> ForemanError | None:
         """Return the error that ended the attempt early; None when its job was cancelled."""
@@ -262,6 +268,7 @@ class Attempt:
                     await offload(len(chunk.data), answer.add, chunk)
                 self._output.append(chunk.data, label, last=chunk.last)
                 if not chunk.last:
+                    self.chunks += 1
                     self._wait_for_chunk(self._timeouts.stall)
         self._took = trio.current_time() - asked_at
         return answer, flaw

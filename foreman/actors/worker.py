@@ -33,7 +33,7 @@ from foreman.domain.errors import (
 from foreman.domain.job import RUNNING, Instant, LoadKey, State, model_of
 from foreman.domain.scheduling.choose import Spent
 from foreman.offload import LIGHT
-from foreman.queue.commands import Answered, Began, Claim, Commit, Computed, Finished, Queue, Withdraw, Work
+from foreman.queue.commands import Answered, Began, BrokenOff, Claim, Commit, Computed, Finished, Queue, Withdraw, Work
 from foreman.queue.outlook import Outlook
 from foreman.targets.protocol import Target
 
@@ -95,14 +95,14 @@ class Worker:
                 attempt.stop(Preempted(urgent))
         ended = [event for event in commit.others if event.state not in RUNNING]
         for event in (*ended, *(event for event in commit.events if event.state is State.CANCELLED)):
-            self._undo(event.job_id, event.seq)
-        for job_id, newest in (commit.missed or {}).items():
-            self._undo(job_id, newest + 1)
+            self._undo(event.job_id, event.seq, cancelled=event.state is State.CANCELLED)
+        for job_id, newest in (commit.missed or {}).items():  # deleted, for which they were cancelled
+            self._undo(job_id, newest + 1, cancelled=True)
 
-    def _undo(self, job_id: str, seq: int) -> None:
+    def _undo(self, job_id: str, seq: int, *, cancelled: bool) -> None:
         """Stop the attempt of a job that is not this worker's any more, by the event `seq`."""
         if attempt := self._running.get(job_id):
-            attempt.stop(None)
+            attempt.stop(None, cancelled=cancelled)
         self._claims.undo(job_id, seq)
 
     @property
@@ -327,6 +327,8 @@ class Worker:
             before, tokens = attempt.first_chunk or 0.0, figures.answer_tokens
             again = self._outlook.was_cached(job, outcome.tokens)
             self._outlook.learn(job, seconds=figures.working, before=before, tokens=tokens, again=again)
+        if unreported := await attempt.unreported(outcome):
+            await self._queue.tell(BrokenOff(job=job, tokens=unreported))
         if outcome is not None:
             end = Finished(job_id=job.id, fence=job.fence, outcome=outcome, claim=claim, numbered=attempt.numbered)
             await self._queue.tell(end)

@@ -1,4 +1,4 @@
-"""The text of a request and of an answer that a search looks at: what people and models wrote, in any API."""
+"""The text of requests and answers, in any API: what people and models wrote, as searches look at it."""
 
 from __future__ import annotations
 
@@ -57,6 +57,16 @@ def request_words(payload: bytes) -> list[str]:
 def answer_words(answer: bytes) -> list[str]:
     """Return the words of the first MOST_CHARACTERS of an answer, without the reasoning before it."""
     return _words(_texts(answer, _DEPTH)) if len(answer) <= MOST_BYTES else []
+
+
+def request_bytes(payload: bytes) -> int:
+    """Return the bytes of all text of a request; 0 of one that is too large to look at, or that cannot be read."""
+    if len(payload) > MOST_BYTES:
+        return 0
+    try:
+        return sum(len(text.encode()) for text in _of_request(payload))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return 0
 
 
 def _words(texts: Iterator[str]) -> list[str]:

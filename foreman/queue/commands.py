@@ -55,9 +55,7 @@ class Accepted(msgspec.Struct, frozen=True):
     position: int | None  # 1 is next; None when the job is not waiting for its turn
     seconds: float | None = None  # until a retried job is ready; None without an estimate
     claimed: bool = False  # a slot has it already
-    late: float | None = (
-        None  # seconds by which it will miss its `start_by`; None without an estimate, or when it will not
-    )
+    late: float | None = None  # seconds by which it misses its `start_by`; None if in time, or without an estimate
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -151,6 +149,14 @@ class Finished(Message[None]):
     outcome: Answered | ForemanError
     claim: Claim | None = None  # whose work it was
     numbered: int = 0  # events of the answer with numbers that no later attempt may use
+
+
+@dataclass(slots=True)
+class BrokenOff(Message[None]):
+    """Count the tokens of an attempt whose job was cancelled or took too long, as far as they are known."""
+
+    job: Job  # as it ran
+    tokens: Tokens
 
 
 @dataclass(slots=True)
@@ -309,9 +315,8 @@ class Commit:
 
     events: Sequence[JobEvent]  # of this node
     posted: bool = False  # True when there are webhooks to deliver
-    giving_way: Mapping[str, str] = field(
-        default_factory=dict
-    )  # running jobs that are to give way, each with the job that goes first
+    # Running jobs that are to give way, each with the job that goes first.
+    giving_way: Mapping[str, str] = field(default_factory=dict)
     others: Sequence[JobEvent] = ()  # of other nodes
     may_claim: Collection[str] = ()  # nodes that have a slot free for what this one has queued
     # Set once another node has deleted jobs before this one heard how they ended: those of them that ran, each with the

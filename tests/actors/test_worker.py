@@ -26,15 +26,15 @@ from foreman.domain.errors import (
     TargetRefused,
     TargetUnavailable,
 )
-from foreman.domain.job import Priority, State
+from foreman.domain.job import JobEvent, Priority, State
 from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue import actor
-from foreman.queue.commands import Cancel, Claim, Message, Rescue, Retry, Submit, Withdraw
+from foreman.queue.commands import Cancel, Claim, Commit, Message, Rescue, Retry, Submit, Withdraw
 from foreman.queue.handlers.rules import Rules
 from foreman.targets.protocol import Call
 from tests.conftest import Logged
-from tests.support.actors import App, FakeTarget, Script, chunk, draft, failing, saying, silent
+from tests.support.actors import START, App, FakeTarget, Script, chunk, draft, failing, saying, silent
 
 Start = Callable[..., Awaitable[App]]
 
@@ -381,6 +381,48 @@ async def test_a_result_that_comes_after_the_cancel_is_dropped(start_app: Start,
     await trio.testing.wait_all_tasks_blocked()
     assert app.states()[-1] == app.job().state
     assert app.states().count("cancelled") + app.states().count("done") == 1
+
+
+def prompt_of(characters: int) -> bytes:
+    return b'{"messages":[{"role":"user","content":"%s"}]}' % (b"x" * characters)
+
+
+def tokens_of(app: App) -> list[tuple[str | None, int, int]]:
+    rows = app.store.usage(step=HOUR, begin=0, end=2 * 10**6, by="caller", limit=9)
+    return [(row.by, row.figures.prompt_tokens, row.figures.answer_tokens) for row in rows]
+
+
+async def test_hanging_up_costs_what_was_answered_so_far(start_app: Start, autojump_clock: MockClock) -> None:
+    app = await start_app(silent("a", "b", "c"))
+    await app.submit(draft(1, payload=prompt_of(40), owner="alice"))
+    await app.until_state(State.WORKING)
+    await trio.sleep(1)
+    await app.queue.ask(Cancel(job_id="001"))
+    await trio.testing.wait_all_tasks_blocked()
+    assert tokens_of(app) == [("alice", 10, 3)]
+
+
+async def test_so_does_an_answer_for_which_the_job_leaves_too_little_time(
+    start_app: Start, autojump_clock: MockClock
+) -> None:
+    app = await start_app(saying("a", "b", "c", seconds=2))
+    await app.submit(draft(1, payload=prompt_of(40), owner="alice", timeout=5, max_attempts=1))
+    await app.until_state(State.FAILED)
+    assert tokens_of(app) == [("alice", 10, 2)]
+
+
+async def test_what_broke_off_for_another_reason_costs_its_caller_nothing(
+    start_app: Start, autojump_clock: MockClock
+) -> None:
+    app = await start_app(failing(TargetLost("t", "x"), "a", "b"), silent("a"), silent("a"), silent())
+    await app.submit(draft(1, payload=prompt_of(40), owner="alice"))
+    await app.until(lambda: len(app.target.answered) == 2)
+    await trio.sleep(1)
+    again = JobEvent(seq=99, job_id="001", state=State.QUEUED, previous=State.WORKING, at=START, model="m", attempt=1)
+    app.worker.on_commit(Commit([], others=[again]))  # another node has it
+    await trio.testing.wait_all_tasks_blocked()
+    assert app.worker.running == 0
+    assert tokens_of(app) == [("alice", 0, 0)]
 
 
 async def test_draining_claims_nothing_more_and_lets_the_running_ones_end(

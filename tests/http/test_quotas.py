@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,20 @@ def test_used_up_tokens_refuse_that_token_only(fresh: Fresh) -> None:
         own = refused(alice.post("/jobs", json=chat("x")))
         assert own["code"] == "quota_exceeded" and "tokens in the last hour" in own["error"]
         assert bob.post("/api/chat", json=CALL).status_code == 200
+
+
+def test_hanging_up_before_the_end_of_an_answer_does_not_save_its_tokens(fresh: Fresh) -> None:
+    api = fresh(token=TOKENS, quotas=json.dumps({"alice": {"tokens_per_hour": 1}}))
+    call = {"model": "a", "messages": [{"role": "user", "content": "#chunks=9 #stall"}]}
+    with as_caller(api, "one") as alice:
+        with alice.stream("POST", "/api/chat", json=call) as answer:
+            next(answer.iter_lines())
+        for _ in range(300):
+            if (told := alice.get("/me").json()["quotas"]["tokens_per_hour"])["used"]:
+                break
+            time.sleep(0.1)
+        assert told["used"] >= 1
+        assert refused(alice.post("/api/chat", json=CALL))
 
 
 def test_a_start_by_that_cannot_be_met_comes_with_a_warning(fresh: Fresh) -> None:

@@ -241,6 +241,16 @@ def test_they_are_known_after_a_restart_and_within_the_same_transaction(store: S
     refused(again, 4)
 
 
+def test_a_cancel_at_the_very_end_of_an_answer_does_not_save_its_tokens(store: SqliteWriter) -> None:
+    harness = limited(store, tokens_per_hour=100)
+    harness.submit(1, owner="alice")
+    job = harness.claimed()
+    told = Answered(ANSWER.artifacts, tokens=Tokens(60, 0, 40))
+    harness.apply(Cancel(job_id="001"), Finished(job_id=job.id, fence=job.fence, outcome=told))
+    assert harness.job(1).state == "cancelled"
+    assert "used 100 tokens" in str(refused(harness, 2))
+
+
 def test_they_are_right_again_when_what_was_counted_could_not_be_stored(
     store: SqliteWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:

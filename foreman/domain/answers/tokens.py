@@ -1,4 +1,4 @@
-"""Token counts of a final answer: prompt, cached and written; no I/O."""
+"""Token counts of an answer: prompt, cached and written; no I/O."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
+from foreman.domain.searched_text import request_bytes
 from foreman.domain.usage import NO_TOKENS, Tokens
 
 MOST_USAGE = 2**14  # bytes of the usage in an answer
 MOST_TOKENS = 10**9  # in one answer; a larger count is cut to this
+BYTES_OF_TOKEN = 4  # of text in English, roughly
 
 
 def tokens(answer: bytes) -> Tokens:
@@ -39,6 +41,14 @@ def tokens(answer: bytes) -> Tokens:
     )
     counts_cached = (isinstance(details, dict) and "cached_tokens" in details) or "cache_read_input_tokens" in usage
     return Tokens(prompt, min(cached, prompt), written, counts_cached)
+
+
+def estimated_tokens(payload: bytes, chunks: int) -> Tokens:
+    """Return about how many tokens a request took whose answer was broken off after so many chunks.
+
+    Servers count tokens at the end of an answer. Until then a chunk is a token, as a rule.
+    """
+    return Tokens(prompt=request_bytes(payload) // BYTES_OF_TOKEN, answer=chunks)
 
 
 def _value(raw: msgspec.Raw) -> Any:
