@@ -6,6 +6,7 @@ import { copy } from "./copy.js";
 import { every, fill, gently, h, keyed, say, toast } from "./dom.js";
 import { download } from "./download.js";
 import { bytes, count, heard, moment, plural, seconds } from "./format.js";
+import { walk } from "./neighbours.js";
 import { notifySwitch } from "./notifications.js";
 
 const EVERY = 2000; // ms between looks while it is open; changes of jobs may come before
@@ -44,7 +45,7 @@ export function batchView(main, { control, feed, link, id }) {
   let going = true;
   let shown = "";
 
-  fill(main, title, errorLine, late, actions, body);
+  fill(main, walk("Other batches", "/batches"), title, errorLine, late, actions, body);
   for (const element of body) element.classList.add("pending");
 
   const refresh = gently(async () => {

@@ -7,6 +7,7 @@ import { fill, gently, h } from "./dom.js";
 import { ENDED, called, moment, pill, seconds, took, waited } from "./format.js";
 import { used } from "./job_facts.js";
 import { requestOf } from "./job_request.js";
+import { walk } from "./neighbours.js";
 import { Parts } from "./parts.js";
 import { Pictures } from "./pictures.js";
 import { plainSwitch } from "./written.js";
@@ -27,7 +28,7 @@ export function compareView(main, { control, feed, link, ids }) {
   const figures = h("section.card", { "aria-label": "Figures" });
   const requests = h("section.card", { "aria-label": "Asked" }, h("h2", {}, "Asked"));
   const answers = h("section.sides", { "aria-label": "Answered" });
-  fill(main, title, actions, figures, requests, answers);
+  fill(main, walk("Other jobs"), title, actions, figures, requests, answers);
   document.title = "Two jobs · Foreman";
 
   Promise.all(ids.map(requestOf)).then(

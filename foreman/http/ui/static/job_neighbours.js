@@ -1,11 +1,11 @@
 import { fill, h } from "./dom.js";
 import { short } from "./format.js";
-import { listed, neighbours } from "./neighbours.js";
+import { backToList, neighbours, walk } from "./neighbours.js";
 
 /** Links to the list that the reader came from, and to the jobs before and after this one. */
 export class Neighbours {
   constructor() {
-    this.element = h("div.row.walk", { role: "navigation", "aria-label": "Other jobs" });
+    this.element = walk("Other jobs");
     this.show({ previous: null, next: null });
   }
 
@@ -19,14 +19,8 @@ export class Neighbours {
   }
 
   show({ previous, next }) {
-    const query = listed();
     const focused = this.element.contains(document.activeElement) && document.activeElement.rel;
-    fill(
-      this.element,
-      h("a.grow", { href: `#/jobs${query ? `?${query}` : ""}` }, "Back to the list"),
-      step("prev", "Previous", previous),
-      step("next", "Next", next),
-    );
+    fill(this.element, backToList(), step("prev", "Previous", previous), step("next", "Next", next));
     if (focused) this.element.querySelector(`[rel=${focused}]`)?.focus();
   }
 }

@@ -1,10 +1,12 @@
 /** Which job comes before and after another: in the list that the reader came from, with its filters, else by time. */
 import { get } from "./api.js";
 import { now } from "./clock.js";
+import { h } from "./dom.js";
 import { read } from "./filters.js";
 import { readJobs, resolve } from "./job_search.js";
 
-const KEY = "foreman-list"; // of the session: the query of the list that the reader came from
+const KEYS = { "/jobs": "foreman-list", "/batches": "foreman-batches" }; // of the session: the query of the list that the reader came from
+const WITHIN = { "/jobs": /^\/jobs\/.|^\/compare/, "/batches": /^\/batches\/./ }; // addresses that are on the way from a list
 const SIZES = [50, 500]; // jobs of the first page of a list, and of each further one
 const MOST = 5000; // jobs of a list that are looked through; further down the order is that of all jobs
 const PAGES = 10; // of jobs that came within one span of time
@@ -14,15 +16,28 @@ let known = null; // { query, selected, ids, next }: what has been read of that 
 /** Take note of the page's address before this one: from a list its jobs are walked through, from elsewhere all jobs. */
 export function cameFrom(address) {
   const [path, query = ""] = address.slice(1).split("?");
-  if (/^\/jobs\/.|^\/compare/.test(path)) return; // still on the way
-  known = null;
-  if (path === "/jobs") sessionStorage.setItem(KEY, query);
-  else sessionStorage.removeItem(KEY);
+  for (const [list, key] of Object.entries(KEYS)) {
+    if (WITHIN[list].test(path)) continue;
+    if (list === "/jobs") known = null;
+    if (path === list) sessionStorage.setItem(key, query);
+    else sessionStorage.removeItem(key);
+  }
 }
 
 /** The query of the list that the reader came from; null for none. */
-export function listed() {
-  return sessionStorage.getItem(KEY);
+export function listed(list = "/jobs") {
+  return sessionStorage.getItem(KEYS[list]);
+}
+
+/** A link to the list that the reader came from, with its filters; else to all that it lists. */
+export function backToList(list = "/jobs") {
+  const query = listed(list);
+  return h("a.grow", { href: `#${list}${query ? `?${query}` : ""}` }, "Back to the list");
+}
+
+/** The row above one entry of a list: the way back to it. */
+export function walk(label, list) {
+  return h("div.row.walk", { role: "navigation", "aria-label": label }, backToList(list));
 }
 
 /** `{ previous, next }`: the ids of the jobs above and below in the list, newest first; null where it ends. */
