@@ -98,7 +98,8 @@ def test_text_that_does_not_fit_is_cut_between_two_lines(page: Page, fresh: Fres
 
 def test_long_results_and_lists_show_whole_lines(page: Page, fresh: Fresh) -> None:
     daemon = fresh()
-    done = submit(daemon, "#chunks=800 x", metadata={"a": "b"})
+    name = f"nightly-2026-11-27-{'of-the-harbour-' * 2}part-0001"
+    done = submit(daemon, "#chunks=800 x", metadata={"a": "b"}, custom_id=name)
     until(lambda: state(daemon, done) == "done")
     opened(page, daemon, f"#/jobs/{done}")
     page.get_by_role("button", name="Show completion").click()
@@ -112,6 +113,14 @@ def test_long_results_and_lists_show_whole_lines(page: Page, fresh: Fresh) -> No
         opened(page, daemon, "#/jobs")
         height = page.locator(".window").evaluate("one => one.clientHeight")
         assert height % row == 0, (width, height)
+        link = page.get_by_role("table", name="Jobs").get_by_role("link", name=name, exact=True)
+        expect(link).to_have_attribute("title", f"{name}\n{done}")
+        begin, end = link.locator("span").all()  # names of a series differ at their end
+        assert begin.evaluate("one => one.scrollWidth > one.clientWidth")
+        expect(end).to_have_text("art-0001")
+        assert end.evaluate(
+            "one => one.getBoundingClientRect().right <= one.closest('.job').getBoundingClientRect().right"
+        )
 
 
 def test_only_what_goes_on_pulses(page: Page, fresh: Fresh) -> None:

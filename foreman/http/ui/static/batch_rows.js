@@ -1,6 +1,6 @@
 import { Bar, batchPill, isLate, modelOf, named, pace, progress, timeLeft, warn } from "./batch_parts.js";
 import { fill, h, say } from "./dom.js";
-import { age, moment } from "./format.js";
+import { age, middleCut, moment } from "./format.js";
 
 const COLUMNS = { state: "State", batch: "Batch", lines: "Progress", speed: "Speed", "time-left": "Time left", owner: "Owner", age: "Age" };
 
@@ -16,7 +16,7 @@ export class Row {
     this.model = h("span.muted.model");
     this.words = h("span.muted.words");
     const cell = (name, ...inside) => (this[name] = h(`span.${name}`, { role: "cell" }, inside));
-    this.name = h("a", { href: `#/batches/${batch.batch_id}`, title: batch.batch_id }, h("b", {}, named(batch)));
+    this.name = h("a", { href: `#/batches/${batch.batch_id}`, title: `${named(batch)}\n${batch.batch_id}`, "aria-label": named(batch) }, h("b.middle-cut", {}, middleCut(named(batch))));
     this.element = h("div.tr", { role: "row", "data-id": batch.batch_id }, cell("state"), cell("batch", this.name, this.model), cell("lines", this.bar.element, this.words), cell("speed"), cell("time-left"), cell("owner", batch.owner ?? "–"), cell("age"));
     this.age.title = moment(batch.created_at);
   }

@@ -3,6 +3,7 @@ import { h } from "./dom.js";
 
 export const STATES = ["queued", "loading", "working", "done", "failed", "cancelled", "expired"];
 export const ENDED = new Set(["done", "failed", "cancelled", "expired"]);
+const NAME_END = 8; // characters of a name that are shown whatever the room
 export const RUNNING = new Set(["loading", "working"]);
 
 /** Seconds in words: 40 ms, 1.5 s, 12 s, 3 min 20 s, 2 h 5 min, 4 d. */
@@ -95,6 +96,13 @@ export function heard() {
 /** The last letters of an id tell jobs apart; the first ones are the time. */
 export function short(id) {
   return `…${id.slice(-8)}`;
+}
+
+/** A name whose middle is left out where it has no room: names of a series differ at their end. */
+export function middleCut(text) {
+  const letters = [...text];
+  if (letters.length <= NAME_END + 1) return text;
+  return [h("span", {}, letters.slice(0, -NAME_END).join("")), h("span", {}, letters.slice(-NAME_END).join(""))];
 }
 
 /** A job's own name: the caller's for it, or the end of its id. */

@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { called, count, day, moment, pill, seconds, speed, took, waited } from "./format.js";
+import { called, count, day, middleCut, moment, pill, seconds, speed, took, waited } from "./format.js";
 
 /** The head of a table of jobs; `when` is the column of times. */
 export function head(when = "Submitted") {
@@ -15,7 +15,7 @@ export function row(job, when = "created_at") {
     "div.tr",
     { role: "row", "data-id": job.job_id },
     h("span.state", { role: "cell" }, pill(job.state)),
-    h("span.job", { role: "cell" }, h("a.mono", { href: `#/jobs/${job.job_id}`, title: job.job_id }, called(job))),
+    h("span.job", { role: "cell" }, h("a.mono.middle-cut", { href: `#/jobs/${job.job_id}`, title: [job.custom_id, job.job_id].filter(Boolean).join("\n"), "aria-label": called(job) }, middleCut(called(job)))),
     h("span.prompt", { role: "cell", title: job.prompt_excerpt }, job.prompt_excerpt ?? ""),
     h("span.model", { role: "cell", title: job.model }, job.model),
     h("span.when", { role: "cell" }, moment(job[when])),
