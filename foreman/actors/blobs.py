@@ -75,6 +75,7 @@ class Upload:
 
         Raises:
             IdempotencyMismatch: Its key belongs to another batch.
+            QuotaExceeded: Its owner has as many files, inputs of batches included, as allowed.
             StoreUnavailable: It could not be stored.
         """
         return await self._add(AddCheckedBatch(new, await self.finish(), total, model))

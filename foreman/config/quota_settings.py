@@ -24,7 +24,8 @@ class QuotaSettings(BaseModel):
         default=None, description="Most tokens, of prompts and answers, of the jobs that ended in the last hour."
     )
     max_files: Annotated[int, Field(ge=1, le=_MOST)] | None = Field(
-        default=None, description="Most uploaded files and results that are kept. More uploads are refused."
+        default=None,
+        description="Most uploaded files, results, and inputs of open batches that are kept. More are refused.",
     )
 
 

@@ -16,7 +16,7 @@ class Quota:
     waiting: int | None = None
     running: int | None = None
     tokens_per_hour: int | None = None  # of prompts and answers
-    max_files: int | None = None  # uploaded and result files
+    max_files: int | None = None  # uploaded and result files, and inputs of open batches
 
 
 def counted_from(now: Instant) -> int:

@@ -197,7 +197,7 @@ class OwnJobs(Reader):
         return self._store.files(owner=self._owner, purpose=purpose, after=after, newest=newest, limit=limit)
 
     def count_files(self, owner: str) -> int:
-        """Return the number of the owner's files; none of another's."""
+        """Return the number of the owner's files and inputs of batches; none of another's."""
         return self._store.count_files(owner) if owner == self._owner else 0
 
     def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:

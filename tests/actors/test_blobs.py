@@ -183,7 +183,9 @@ async def test_two_uploads_of_the_same_bytes_at_once_are_one_blob(store: SqliteW
 async def test_a_quota_bounds_the_uploads_of_a_token(blobs: Blobs, store: SqliteWriter) -> None:
     await stored(blobs, 1, owner="alice")
     await stored(blobs, 2, owner="alice")
-    with pytest.raises(QuotaExceeded, match="alice has 2 files, and the quota of this token allows 2"):
+    with pytest.raises(
+        QuotaExceeded, match="alice has 2 files or inputs of batches, and the quota of this token allows 2"
+    ):
         await stored(blobs, 3, b"other bytes", owner="alice")
     await stored(blobs, 4, owner="bob")
     await stored(blobs, 5, owner="alice", counted=False)

@@ -25,6 +25,7 @@ from foreman.domain.errors import (
     ForemanError,
     LineOfBatch,
     ModelNotFound,
+    QuotaExceeded,
     TargetRefused,
 )
 from foreman.domain.files import BATCH_OUTPUT, BATCH_RESULTS, Blob, File
@@ -307,6 +308,24 @@ def test_a_batch_is_made_with_its_input_at_once(queue: Batches) -> None:
     assert queue.batch() == batch
     assert step(batch, queue.now) is Step.FEED
     assert queue.store.unused_blobs(9) == []
+
+
+def test_an_input_that_is_no_file_counts_as_one_until_its_batch_ends(store: SqliteWriter) -> None:
+    queue = Batches(store, quotas={"alice": Quota(max_files=1)})
+
+    def add(number: int, owner: str = "alice") -> None:
+        new = NewBatch(id=f"batch_{number:03}", kind="native", endpoint="", owner=owner)
+        queue.say(AddCheckedBatch(new, stored(store, b"%d" % number), 1))
+
+    add(1)
+    with pytest.raises(
+        QuotaExceeded, match="alice has 1 file or input of a batch, and the quota of this token allows 1"
+    ):
+        add(2)
+    add(3, owner="bob")
+    queue.say(CancelBatch("batch_001"))
+    queue.say(EndBatch("batch_001", None, None))
+    add(4)
 
 
 def test_a_repeated_request_with_the_same_input_gets_the_batch_that_is_there(queue: Batches) -> None:

@@ -101,6 +101,20 @@ def test_batches_of_a_kind_are_listed_in_both_directions(store: Store) -> None:
     assert [one.id[-1] for one in reader.batches(limit=2)] == ["6", "5"]
 
 
+def test_inputs_of_open_batches_that_are_no_file_are_counted_as_files(store: Store) -> None:
+    blob = add_whole(store.blobs, b"lines")
+    store.blobs.pending.discard(blob.key)
+    with store.transaction(100):
+        store.add_file(a_file(1, blob, owner="ann"), blob)
+        store.add_batch(a_batch(1, owner="ann", input_file="file-001", input_blob=blob.digest))
+        store.add_batch(a_batch(2, owner="ann", input_file="sha256:x", input_blob=blob.digest))
+        store.add_batch(a_batch(3, owner="ann", input_file="sha256:x", ended_at=100.0))
+        store.add_batch(a_batch(4, owner="bob", input_file="sha256:x", input_blob=blob.digest))
+        assert (store.count_files("ann"), store.count_files("bob")) == (2, 1)
+        store.delete_files(["file-001"])
+    assert store.count_files("ann") == 2
+
+
 def test_results_that_are_part_of_a_batch_go_with_it_and_are_no_file_of_its_owner(store: Store) -> None:
     blob = add_whole(store.blobs, b"lines")
     store.blobs.pending.discard(blob.key)

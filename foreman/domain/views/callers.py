@@ -26,7 +26,7 @@ class Quotas(msgspec.Struct, frozen=True):
     waiting: Annotated[Quota | None, about("Jobs that wait.")] = None
     running: Annotated[Quota | None, about("Jobs that run at once.")] = None
     tokens_per_hour: Annotated[Quota | None, about("Tokens of prompts and answers in the last hour.")] = None
-    max_files: Annotated[Quota | None, about("Files that are kept.")] = None
+    max_files: Annotated[Quota | None, about("Files, and inputs of batches, that are kept.")] = None
     rate: Annotated[Quota | None, about("Jobs and calls at once, by the settings rate and rate_burst.")] = None
 
 

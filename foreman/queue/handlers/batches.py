@@ -65,6 +65,7 @@ def add_checked(ledger: Ledger, message: AddCheckedBatch) -> tuple[batches.Batch
         return known, False
     if known := _repeated(ledger, new, name):
         return known, False
+    files.check_quota(ledger, new.owner)
     batch = replace(_made(ledger, new, name, blob.digest), total=message.total, model=message.model)
     batch = _entered(ledger, batch, BatchState.IN_PROGRESS)
     added = ledger.store.add_blob(blob)

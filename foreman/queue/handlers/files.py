@@ -7,14 +7,14 @@ from foreman.domain.files import DROPPED, File
 from foreman.queue.commands import AddFile, DeleteFile, DropBlobs, DropPieces, PruneFiles
 from foreman.queue.handlers.ledger import Ledger
 
-A_DAY = 86400.0  # seconds: a quota of files is freed by deleting some, or by their expiry
+A_DAY = 86400.0  # seconds: a quota of files is freed by deleting some, by their expiry, or by the end of batches
 
 
 def add_file(ledger: Ledger, message: AddFile) -> tuple[File, bool]:
     """Add a file whose bytes are stored; return it, and False when its bytes were there already."""
     new, blob, now = message.new, message.blob, ledger.now
     if new.counted:
-        _check_quota(ledger, new.owner)
+        check_quota(ledger, new.owner)
     lifetime = ledger.rules.file_ttl if new.lifetime is None else new.lifetime
     file = File(
         id=new.id,
@@ -58,10 +58,12 @@ def drop_pieces(ledger: Ledger, message: DropPieces) -> int:
     return ledger.store.drop_pieces(message.key, DROPPED)
 
 
-def _check_quota(ledger: Ledger, owner: str) -> None:
+def check_quota(ledger: Ledger, owner: str) -> None:
+    """Raise QuotaExceeded unless a token may keep another file; the input of an open batch is one."""
     quota = ledger.rules.quotas.get(owner)
     if quota is None or quota.max_files is None:
         return
     count = ledger.store.count_files(owner)
     if count >= quota.max_files:
-        raise QuotaExceeded(f"{owner} has {count} {'file' if count == 1 else 'files'}", quota.max_files, A_DAY)
+        files = "file or input of a batch" if count == 1 else "files or inputs of batches"
+        raise QuotaExceeded(f"{owner} has {count} {files}", quota.max_files, A_DAY)

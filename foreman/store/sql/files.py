@@ -52,9 +52,13 @@ class FileReads:
         return [_file(row) for row in self._sql.rows(sql, (*values, limit))]
 
     def count_files(self, owner: str) -> int:
-        """Return the number of an owner's files, without those that are parts of batches."""
-        sql = "SELECT count(*) FROM files WHERE owner = ? AND purpose <> ?"
-        return int(str(self._sql.value(sql, (owner, BATCH_RESULTS))))
+        """Return the number of an owner's files, and of inputs of open batches that are no file, or none any more."""
+        inputs = "ended_at IS NULL AND NOT EXISTS (SELECT 1 FROM files WHERE files.id = batches.input_file)"
+        sql = (
+            "SELECT (SELECT count(*) FROM files WHERE owner = ? AND purpose <> ?)"
+            f" + (SELECT count(*) FROM batches WHERE owner = ? AND {inputs})"
+        )
+        return int(str(self._sql.value(sql, (owner, BATCH_RESULTS, owner))))
 
     def file_content(self, file_id: str, *, begin: int = 0, size: int = PIECE) -> bytes | None:
         """Return a part of a file, or None when there is no such file. Raise BlobMissing."""
