@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import NamedTuple
 
+import structlog
 import trio
 from ulid import ULID
 
 from foreman.actors.blobs import Blobs, Upload, ask_with
-from foreman.domain.batch_answers import ERROR, read_failure
+from foreman.domain.batch_answers import ERROR, LOST, lost, read_failure
 from foreman.domain.batch_input import LineInvalid, RawLine
 from foreman.domain.batch_kinds import KINDS, Kind
 from foreman.domain.batches import CANCELLED_CODE, EXPIRED_CODE, FAILED_CODE, MESSAGES, Batch, BatchState, FinishedLine
@@ -23,6 +24,8 @@ from foreman.queue.commands import NewFile, Queue
 from foreman.queue.results import COMPLETION
 from foreman.store.protocol import Reader
 from foreman.store.readers import Readers
+
+log = structlog.get_logger()
 
 READ_LINES, READ_BYTES = 64, 2**20  # lines read at once, and bytes of them
 WRITTEN = 2**14  # bytes of lines between checkpoints
@@ -50,7 +53,7 @@ async def write_files(
     first files but bytes that the next sweep removes.
 
     Raises:
-        BlobMissing: The input, or a large answer, is missing.
+        BlobMissing: The input is missing.
         StoreUnavailable: Nothing was stored.
     """
     kind = KINDS[batch.kind]
@@ -73,7 +76,10 @@ def _page(kind: Kind, batch_id: str, after: int, store: Reader) -> _Page:
     last = None
     for line in store.finished_lines(batch_id, after=after, limit=READ_LINES):
         if line.state == State.DONE:
-            output += kind.answered(line, store.content(line.job_id, COMPLETION) or b"null")
+            answer = _content(store, line, COMPLETION)
+            output += (
+                kind.answered(line, answer) if answer else kind.failed(lost(line), LOST)
+            )  # is what completed counts
         elif kind.own_files:
             error += _unanswered(kind, line, store)
         else:
@@ -86,9 +92,18 @@ def _page(kind: Kind, batch_id: str, after: int, store: Reader) -> _Page:
 
 def _unanswered(kind: Kind, line: FinishedLine, store: Reader) -> bytes:
     if line.state == State.FAILED:
-        return kind.failed(line, read_failure(line, store.content(line.job_id, ERROR)))
+        return kind.failed(line, read_failure(line, _content(store, line, ERROR)))
     code = line.error_code or ""
     return kind.unanswered(line, code if code in MESSAGES else CANCELLED_CODE)
+
+
+def _content(store: Reader, line: FinishedLine, name: str) -> bytes | None:
+    """Return an artifact of a line's job; None when it is lost, which must not keep the batch from its end."""
+    try:
+        return store.content(line.job_id, name)
+    except BlobMissing as error:
+        log.error("an answer of a batch is missing", job=line.job_id, why=str(error), hint=error.hint)
+        return None
 
 
 async def _write_unfed(batch: Batch, upload: Upload, unfed: AsyncIterator[RawLine]) -> None:

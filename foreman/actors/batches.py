@@ -113,7 +113,7 @@ class Batches:
         except StoreRejected as error:
             fault = LineFault("line_refused", str(error))
         if batch.ending is BatchState.FAILED:
-            log.error("a batch cannot end", batch=batch.id, why=fault.message)  # an answer is missing
+            log.error("a batch cannot end", batch=batch.id, why=fault.message)  # no other way is left
             return False
         log.error("a batch fails", batch=batch.id, why=fault.message)
         await self._queue.ask(FailBatch(batch.id, [fault]))

@@ -19,7 +19,7 @@ from foreman.domain.errors import (
     TargetRefused,
     TargetSilent,
 )
-from foreman.domain.job import Artifact
+from foreman.domain.job import Artifact, State
 
 ERROR = "error"  # the artifact with the answer to a line that failed
 JSON = "application/json"
@@ -36,6 +36,10 @@ class Failure(msgspec.Struct, frozen=True):
     body: dict[str, Any]
 
 
+LOST_CODE, LOST_TEXT = "answer_missing", "the stored answer to this request is missing"
+LOST = Failure(500, {"error": {"message": LOST_TEXT, "type": "server_error", "param": None, "code": LOST_CODE}})
+
+
 def error_artifact(error: ForemanError) -> Artifact:
     """Return the answer to a line that failed with an error, as an artifact of its job."""
     body = _own_error(error.body) if isinstance(error, TargetRefused) else None
@@ -45,9 +49,15 @@ def error_artifact(error: ForemanError) -> Artifact:
 
 def read_failure(line: FinishedLine, data: bytes | None) -> Failure:
     """Return the answer to a line that failed; `data` is its job's artifact `error`, None when that is missing."""
-    if not data:  # the job could not be read, and was set aside
+    try:
+        return msgspec.json.decode(data or b"", type=Failure)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the job was set aside, or the artifact is lost
         return Failure(500, _error(line.error or "the request failed", line.error_code, 500))
-    return msgspec.json.decode(data, type=Failure)
+
+
+def lost(line: FinishedLine) -> FinishedLine:
+    """Return a line that was answered as one that failed, since its answer is lost."""
+    return line._replace(state=State.FAILED.value, error=LOST_TEXT, error_code=LOST_CODE)
 
 
 def one_line(json: bytes) -> bytes:

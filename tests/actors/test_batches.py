@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +125,37 @@ async def test_a_batch_of_messages_whose_input_is_lost_ends_with_what_it_has(
         assert len(life.results(batch)) == batch.fed
         assert batch.counts.ended == 300
     logged.claim("a batch fails")
+
+
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM artifacts", "UPDATE artifacts SET blob = 'nothing'", "UPDATE artifacts SET data = x''"]
+)
+async def test_an_answer_that_is_lost_is_an_error_of_its_line_and_the_batch_ends(
+    data_dir: Path, autojump_clock: trio.abc.Clock, logged: Logged, damage: str
+) -> None:
+    async with a_life(data_dir) as life:
+        ids = [await life.add(lines(5)), await life.add_messages(5)]
+        await trio.sleep(10)  # their lines are jobs
+        life.batches._coordinates = lambda: False
+        life.nursery.start_soon(life.serve)
+        await trio.sleep(10)
+        assert life.served == 10
+        with closing(sqlite3.connect(data_dir / "foreman.db")) as db, db:
+            done = db.execute(f"{damage} WHERE job_id IN (SELECT id FROM jobs WHERE custom_id IN ('1', '3'))")
+            assert done.rowcount == 4
+        life.batches._coordinates = lambda: True
+        life.batches.wake()
+        batch, messages = [await life.ended(batch_id) for batch_id in ids]
+        assert (batch.state, batch.errors, batch.counts[:2]) == (BatchState.COMPLETED, (), (4, 1))
+        answers, errors = life.read(batch.output_file), life.read(batch.error_file)
+        assert [one["response"]["status_code"] for one in answers.values()] == [200, 500, 200, 200]
+        assert answers["1"]["response"]["body"]["error"]["code"] == "answer_missing"
+        assert errors["3"]["response"]["body"]["error"]["message"] == "no"
+        assert messages.state is BatchState.COMPLETED
+        told = ["succeeded", "errored", "succeeded", "errored", "succeeded"]
+        assert list(life.results(messages).values()) == told
+    if "blob" in damage:
+        logged.claim("an answer of a batch is missing")
 
 
 async def test_a_full_disk_is_waited_for(

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foreman.domain.batch_answers import error_artifact, read_failure
+from foreman.domain.batch_answers import LOST, error_artifact, read_failure
 from foreman.domain.batch_input import LineInvalid, Lines
 from foreman.domain.batch_kinds.anthropic import Anthropic
 from foreman.domain.batch_kinds.message_requests import lines, read_requests, slices
@@ -175,4 +175,4 @@ def test_an_error_has_the_type_of_its_status(error: ForemanError, kind: str) -> 
 def test_what_was_not_executed_has_a_result() -> None:
     found = [json.loads(KIND.unanswered(DONE, f"batch_{end}")) for end in ("cancelled", "expired", "failed")]
     assert [one["result"]["type"] for one in found] == ["canceled", "expired", "errored"]
-    assert json.loads(KIND.answered(DONE, b"null"))["result"]["error"]["error"]["type"] == "api_error"
+    assert json.loads(KIND.failed(DONE, LOST))["result"]["error"]["error"]["type"] == "api_error"

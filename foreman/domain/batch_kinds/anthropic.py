@@ -26,7 +26,6 @@ ERROR_TYPES = {  # of results, by the status of the answer
 INVALID_REQUEST, API_ERROR = "invalid_request_error", "api_error"
 UNANSWERED = {CANCELLED_CODE: b'{"type":"canceled"}', EXPIRED_CODE: b'{"type":"expired"}'}
 NO_MODEL = "unknown"  # the model of a job whose request has none: lists leave out jobs without one
-LOST = Failure(500, {"error": {"message": "The answer is missing."}})
 
 
 class _Line(msgspec.Struct):
@@ -64,8 +63,6 @@ class Anthropic:
 
     def answered(self, line: FinishedLine, answer: bytes) -> bytes:
         """Return the result of a request that was answered."""
-        if answer == b"null":
-            return self.failed(line, LOST)
         return _result(line.custom_id, b'{"type":"succeeded","message":%s}' % answer)
 
     def failed(self, line: FinishedLine, failure: Failure) -> bytes:
