@@ -38,6 +38,8 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
     page.get_by_label("Words", exact=True).fill("RIVER* three")
     page.keyboard.press("Tab")
     expect(rows(page).locator(".prompt")).to_have_text(["#chunks=4 name three rivers"])
+    offered = page.get_by_role("group", name="All jobs found").get_by_role("button")
+    expect(offered).to_have_text(["Delete these"])
     page.get_by_role("button", name="Remove Words").click()
     for label, value, left in (("Caller", "alice", 1), ("Error code", "target_refused", 0)):
         page.get_by_label(label, exact=True).fill(value)
@@ -49,6 +51,7 @@ def test_filters_are_chosen_shown_as_chips_and_come_back(page: Page, fresh: Fres
     expect(page).to_have_url(re.compile(r"#/jobs\?within=hour&caller=alice&error_code=target_refused$"))
     page.get_by_role("button", name="Remove Caller alice").click()
     expect(rows(page).locator(".job")).to_have_text(["bad"])
+    expect(offered).to_have_text(["Retry these", "Delete these"])
     expect(page.get_by_role("button", name="Remove Submitted in the last hour")).to_be_focused()
     page.go_back()
     expect(chips).to_have_count(3)

@@ -20,7 +20,7 @@ export function listView(main, { control, feed, query }) {
   const form = new FilterForm(filters, { changed: choose, search: look, known: (name) => [...listing.jobs.values()].map((job) => job[name]) });
   const views = new SavedViews(filters);
   const total = h("span", { role: "status" });
-  const actions = selectionActions(filters, () => (listing.loaded ? listing.selected : null), () => !signal.aborted && again());
+  const actions = selectionActions(filters, () => (listing.loaded ? listing : null), () => !signal.aborted && again());
   const save = (format) => download("/jobs/export", `jobs.${format}`, { ...listing.selected, format }).catch((error) => toast(error.message, "bad"));
   const exports = h("span.row", { role: "group", "aria-label": "Export" }, h("button.small", { onclick: () => save("csv") }, "Export CSV"), h("button.small", { onclick: () => save("ndjson") }, "Export NDJSON"));
   const body = h("div.rows", { role: "rowgroup" });
@@ -110,7 +110,7 @@ export function listView(main, { control, feed, query }) {
         one.element.setAttribute("aria-rowindex", place + 2);
       },
     });
-    actions.show(ids.length > 0);
+    actions.show();
     if (!ids.length && listing.plain) fill(total, "No jobs yet. ", h("a", { href: "#/new" }, "Submit one"));
     else say(total, ids.length ? words(ids.length, next) : nothing());
     if (next && last === ids.length) more();

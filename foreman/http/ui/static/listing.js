@@ -1,4 +1,4 @@
-import { ENDED } from "./format.js";
+import { ENDED, STATES } from "./format.js";
 import { readJobs, resolve } from "./job_search.js";
 
 const PAGE = 200; // jobs read at a time
@@ -20,6 +20,13 @@ export class Listing {
   /** Whether these are all jobs, newest first: then a new one is known from the feed at once. */
   get plain() {
     return !Object.values(this.filters).some(Boolean);
+  }
+
+  /** What is known of the jobs found, `{ state, batch_id }` each: of all if all are read, else what the filters let through. */
+  get possible() {
+    if (this.next === null) return this.ids.map((id) => this.jobs.get(id));
+    const { state = STATES.join(), batch_id } = this.selected;
+    return state.split(",").map((one) => ({ state: one, batch_id }));
   }
 
   /** Read the first page anew; return whether it is still wanted. */
