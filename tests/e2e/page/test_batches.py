@@ -198,7 +198,7 @@ def test_the_list_is_filtered_by_state_in_the_address(page: Page, start: Fresh) 
     page.go_back()
     names.click()
     expect(page.get_by_role("heading", level=1)).to_contain_text("first")
-    page.get_by_role("navigation", name="Other batches").get_by_role("link", name="Back to the list").click()
+    page.get_by_role("navigation", name="Way back").get_by_role("link", name="Back to the list").click()
     expect(page).to_have_url(re.compile(r"#/batches\?state=completed%2C"))
     expect(names).to_have_text(["first"])
     opened(page, daemon)  # Now has the open ones

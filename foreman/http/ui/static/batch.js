@@ -45,7 +45,7 @@ export function batchView(main, { control, feed, link, id }) {
   let going = true;
   let shown = "";
 
-  fill(main, walk("Other batches", "/batches"), title, errorLine, late, actions, body);
+  fill(main, walk("Way back", "/batches"), title, errorLine, late, actions, body);
   for (const element of body) element.classList.add("pending");
 
   const refresh = gently(async () => {

@@ -1,4 +1,4 @@
-import { get } from "./api.js";
+import { getJob } from "./api.js";
 import { compareChoice } from "./compare_choice.js";
 import { answered, textOf } from "./conversation.js";
 import { copy } from "./copy.js";
@@ -28,7 +28,7 @@ export function compareView(main, { control, feed, link, ids }) {
   const figures = h("section.card", { "aria-label": "Figures" });
   const requests = h("section.card", { "aria-label": "Asked" }, h("h2", {}, "Asked"));
   const answers = h("section.sides", { "aria-label": "Answered" });
-  fill(main, walk("Other jobs"), title, actions, figures, requests, answers);
+  fill(main, walk("Way back"), title, actions, figures, requests, answers);
   document.title = "Two jobs · Foreman";
 
   Promise.all(ids.map(requestOf)).then(
@@ -39,7 +39,7 @@ export function compareView(main, { control, feed, link, ids }) {
   const refresh = gently(async () => {
     if (signal.aborted) return;
     try {
-      const jobs = await Promise.all(ids.map((id) => get(`/jobs/${encodeURIComponent(id)}`)));
+      const jobs = await Promise.all(ids.map(getJob));
       if (!signal.aborted) show(jobs);
     } catch (error) {
       if (error.status !== 404) throw error;

@@ -14,7 +14,7 @@ export function compareChoice(main, { control, id }) {
   const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
   const list = h("ul.plain.choices", {});
   const about = h("p.muted", {}, "Looking …");
-  fill(main, walk("Other jobs"), h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), errorLine, about, list);
+  fill(main, walk("Way back"), h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), errorLine, about, list);
 
   offer(id).then(
     (jobs) => {
