@@ -124,7 +124,7 @@ def test_numbers_stay_as_they_were_written(page: Page, fresh: Fresh) -> None:
     )
     messages = (
         '[{"role":"user","content":"t"}]',
-        '[{"role":"user","content":"t 12345678901234567890"},{"role":"user","content":"u"}]',
+        '[{"role":"user","content":"t 12345678901234567890"},{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":{"id":9007199254740995}}}]}]',  # noqa: E501
     )
     for said in messages:
         text = f'{{"model":"a","messages":{said},"options":{options}}}'
@@ -136,7 +136,16 @@ def test_numbers_stay_as_they_were_written(page: Page, fresh: Fresh) -> None:
         page.wait_for_url(re.compile(r"#/jobs/"))
         [again] = daemon.http.get("/jobs?limit=1").json()["jobs"]
         assert again["job_id"] != made
-        assert options in daemon.http.get(f"/jobs/{again['job_id']}/request").text.replace(" ", "")
+        request = daemon.http.get(f"/jobs/{again['job_id']}/request").text.replace(" ", "")
+        assert options in request
+        assert said.replace(" ", "") in request
+    expect(page.locator(".call dd")).to_have_text("9007199254740995")
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for name in ("curl", "Python", "Foreman client"):
+        page.get_by_role("button", name=f"Copy as {name}").click()
+        expect(page.locator(".toast").last).to_have_text(f"The request as {name} is copied.")
+        code = page.evaluate("navigator.clipboard.readText()")
+        assert [number in code for number in ("9007199254740993", "9007199254740995", "1.0,")] == [True] * 3
 
 
 def test_a_job_is_edited_and_run_again(page: Page, fresh: Fresh) -> None:
@@ -286,7 +295,7 @@ def test_the_jobs_before_and_after_are_those_of_the_list_one_came_from(page: Pag
     expect(page.get_by_role("heading", name="Compare with")).to_be_visible()
     page.get_by_role("main").get_by_role("listitem").first.get_by_role("link").click()
     expect(page.get_by_role("heading", name="Two jobs")).to_be_visible()
-    walk.get_by_role("link", name="Back to the list").click()
+    page.get_by_role("navigation", name="Way back").get_by_role("link", name="Back to the list").click()
     expect(page).to_have_url(f"{daemon.url}/#/jobs?model=a")
     page.get_by_role("link", name="Now", exact=True).click()
     page.locator(f'[data-id="{ids[5]}"] a').click()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 
 from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
 from tests.support.api import job
@@ -20,6 +20,14 @@ PIXEL = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 TOOLS = [{"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}]
+
+LARGE = 9007199254740993  # JavaScript would round it
+
+
+def with_large(route: Route) -> None:
+    """Answer as the server does, with a model that calls its tool with a large number."""
+    response = route.fetch()
+    route.fulfill(response=response, body=response.text().replace('"Ulm"', str(LARGE)))
 
 
 def prompt(page: Page, text: str) -> None:
@@ -108,6 +116,7 @@ def test_options_schema_tools_and_files_go_with_a_prompt(page: Page, fresh: Fres
     page.get_by_text("System prompt, options, schema, tools").click()
     page.get_by_label("System prompt").fill("Be short.")
     page.get_by_label("Temperature").fill("0.5")
+    page.get_by_label("Seed").fill(str(LARGE))
     page.get_by_label("Thinks").select_option("no")
     page.get_by_label("Tools").fill("[")
     prompt(page, "#tool weather?")
@@ -133,26 +142,31 @@ def test_options_schema_tools_and_files_go_with_a_prompt(page: Page, fresh: Fres
     for _ in range(2):
         page.get_by_role("button", name="Remove dropped.txt").first.click()
     expect(page.locator(".chips li")).to_have_count(2)
+    page.route(re.compile(r"/jobs/\w{26}$"), with_large)
     prompt(page, "#tool weather?")
     called = answers(page, "b")
     expect(called).to_contain_text("calls weather")
+    expect(called.locator(".calls pre")).to_contain_text(f'"city": {LARGE}')
     [first] = turns(daemon)
     asked = sent(daemon, first["job_id"])
     assert asked["messages"][0] == {"role": "system", "content": "Be short."}
     assert asked["messages"][1]["images"] == [base64.b64encode(PIXEL).decode()]
     assert asked["messages"][1]["content"] == "#tool weather?\n\nFile notes.txt:\n````\nGrün\n```\ncode\n```\n````"
-    assert (asked["options"], asked["think"], asked["tools"]) == ({"temperature": 0.5}, False, TOOLS)
+    assert (asked["options"], asked["think"], asked["tools"]) == ({"temperature": 0.5, "seed": LARGE}, False, TOOLS)
     called.get_by_label("What weather returns").fill("sunny")
     called.get_by_role("button", name="Send the result").click()
     expect(answers(page, "b")).to_have_count(2)
     expect(answers(page, "b").last.get_by_text("tokens")).to_be_visible()
     last = sent(daemon, turns(daemon)[0]["job_id"])["messages"]
     assert [message["role"] for message in last] == ["system", "user", "assistant", "tool"]
+    assert last[2]["tool_calls"][0]["function"]["arguments"] == {"city": LARGE}
     assert (last[3]["tool_name"], last[3]["content"]) == ("weather", "sunny")
 
     page.reload()
     expect(answers(page, "b")).to_have_count(2)
     expect(answers(page, "b").first).to_contain_text("weather returned")
+    expect(answers(page, "b").first.locator(".calls pre").first).to_contain_text(f'"city": {LARGE}')
+    expect(page.get_by_label("Seed")).to_have_value(str(LARGE))
     expect(page.locator(".prompt img")).to_be_visible()
     expect(page.locator(".prompt summary")).to_have_text("notes.txt, 18 bytes")
     expect(page.get_by_label("System prompt")).to_have_value("Be short.")

@@ -14,6 +14,7 @@ from tests.support.foreman import Daemon, until
 Fresh = Callable[..., Daemon]
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+LARGE = 9007199254740993  # JavaScript would round it
 MARKDOWN = """#exact
 # Steps
 
@@ -47,7 +48,7 @@ CONVERSATION: list[dict[str, Any]] = [
             {
                 "id": "c1",
                 "type": "function",
-                "function": {"name": "weather", "arguments": '{"city": "Ulm", "days": 3}'},
+                "function": {"name": "weather", "arguments": f'{{"city": "Ulm", "days": {LARGE}}}'},
             }
         ],
     },
@@ -101,6 +102,12 @@ def test_a_conversation_with_tools_and_images_reads_as_one(page: Page, fresh: Fr
     daemon = fresh()
     body = {"model": "a", "endpoint": "/v1/chat/completions", "messages": CONVERSATION, "temperature": 0.5}
     job_id = daemon.http.post("/jobs", json=body).json()["job_id"]
+
+    def with_large(route: Route) -> None:
+        response = route.fetch()
+        route.fulfill(response=response, body=response.text().replace(r"\"Ulm\"", str(LARGE)))
+
+    page.route(f"**/jobs/{job_id}", with_large)
     opened(page, daemon, f"#/jobs/{job_id}")
     asked = page.get_by_role("region", name="Asked")
     expect(asked.locator(".label")).to_have_text(["system", "user", "assistant", "tool", "user"])
@@ -115,14 +122,14 @@ def test_a_conversation_with_tools_and_images_reads_as_one(page: Page, fresh: Fr
     expect(asked.locator("strong")).to_have_text("look")
     call = asked.locator(".call").first
     expect(call).to_contain_text("Calls weather")
-    expect(call.locator("dl div")).to_have_text(["cityUlm", "days3"])
+    expect(call.locator("dl div")).to_have_text(["cityUlm", f"days{LARGE}"])
     expect(asked).to_contain_text("Result of weather")
     expect(asked.locator(".call pre")).to_have_text('{\n  "sky": "grey",\n  "rain": 1.0\n}', use_inner_text=True)
     asked.get_by_text("The rest of the request").click()
     expect(asked.locator("details pre")).to_contain_text('"temperature": 0.5')
     answer = page.get_by_role("region", name="Answered")
     expect(answer).to_contain_text("Calls weather")
-    expect(answer.locator("dl div")).to_have_text(["cityUlm"])
+    expect(answer.locator("dl div")).to_have_text([f"city{LARGE}"])
     expect(answer.get_by_role("button", name="Plain text")).to_have_count(0)  # it would change nothing
     assert serious(page) == []
 

@@ -1,4 +1,5 @@
 /** The words in what a target says, in the shapes of all endpoints. */
+import { isText } from "./exact_json.js";
 
 /** What one chunk of a stream adds: `{ text, thinking }`. */
 export function delta(chunk) {
@@ -24,7 +25,7 @@ export function whole(result) {
 }
 
 function texts(content) {
-  if (typeof content === "string") return content;
+  if (isText(content)) return content;
   if (!Array.isArray(content)) return "";
-  return content.map((part) => (typeof part === "string" ? part : (part?.text ?? ""))).join("");
+  return content.map((part) => (isText(part) ? part : texts(part?.text))).join("");
 }

@@ -1,7 +1,7 @@
 /** The public API, with the token where one is wanted, and an admin token where rights are. */
 import { askAdmin, askToken, forget, kept } from "./access.js";
 import { learn } from "./clock.js";
-import { stringify } from "./exact_json.js";
+import { parse, rounded, stringify } from "./exact_json.js";
 
 const NOT_HEARD = "Foreman does not answer. Nothing was changed as far as this page knows; try again when it is back.";
 const RIGHTS = "admin_required";
@@ -92,13 +92,23 @@ async function send(path, token, { method = "GET", json, headers = {}, signal, b
   }
 }
 
-export async function get(path, options) {
+export async function get(path, { read = JSON.parse, ...options } = {}) {
   const response = await ask(path, options);
   try {
-    return await response.json();
+    return read(await response.text());
   } catch (error) {
     throw error.name === "AbortError" || error.name === "TimeoutError" ? error : new AnswerError(0, "", NOT_HEARD); // it broke off
   }
+}
+
+/** Read a job, its result by `parse` of exact_json.js. */
+export function getJob(id) {
+  return get(`/jobs/${encodeURIComponent(id)}`, { read: exactResult });
+}
+
+function exactResult(text) {
+  const { result, ...job } = parse(text);
+  return { ...rounded(job), result };
 }
 
 /** The lines of a response as they come, without the empty ones; `heard` is called for every piece. */

@@ -1,9 +1,10 @@
 import { whole } from "./answer.js";
-import { ask, get } from "./api.js";
+import { ask, getJob } from "./api.js";
 import { Lines } from "./chat_lines.js";
 import { ChatStream } from "./chat_stream.js";
 import { copy } from "./copy.js";
 import { fill, h, say } from "./dom.js";
+import { isText, stringify } from "./exact_json.js";
 import { ENDED, count, pill, reason, seconds, speed, took } from "./format.js";
 import { keepStopped, stopped } from "./stopped_answers.js";
 import { Written } from "./written.js";
@@ -71,7 +72,7 @@ export class ChatAnswer {
     if (!this.id || this.left) return;
     let job;
     try {
-      job = await get(`/jobs/${this.id}`);
+      job = await getJob(this.id);
     } catch (error) {
       if (error.status === 404) this.gone();
       return;
@@ -194,7 +195,7 @@ export class ChatAnswer {
 }
 
 function written(given) {
-  return typeof given === "string" ? given : JSON.stringify(given ?? {}, null, 2);
+  return isText(given) ? given : stringify(given ?? {}, null, 2);
 }
 
 /** Tokens, speed and the time to the first token, as far as they are known. */

@@ -1,4 +1,5 @@
 import { h } from "./dom.js";
+import { parse, stringify } from "./exact_json.js";
 
 const KEY = "foreman-chat-settings"; // the last ones, kept in the browser
 const NUMBERS = { temperature: "Temperature", top_p: "Top p", num_predict: "Longest answer", seed: "Seed", num_ctx: "Context" };
@@ -42,8 +43,8 @@ export class Settings {
   /** Take over what an earlier request was sent with. */
   take(request, system) {
     const { options = {}, format, tools, think } = request;
-    const known = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, options[name] ?? ""]));
-    const json = (value) => (value ? JSON.stringify(value, null, 2) : "");
+    const known = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, stringify(options[name]) ?? ""]));
+    const json = (value) => (value ? stringify(value, null, 2) : "");
     this.set({ ...known, system, format: json(format), tools: json(tools), think: think === undefined ? "" : `${think}` });
   }
 
@@ -52,7 +53,7 @@ export class Settings {
     const given = Object.fromEntries([...new FormData(this.form)].map(([name, value]) => [name, value.trim()]));
     const bad = [...this.form.elements].find((one) => one.validity && !one.validity.valid);
     if (bad) throw new Error(`${NUMBERS[bad.name] ?? bad.name}: ${bad.validationMessage}`);
-    const options = Object.fromEntries(Object.keys(NUMBERS).filter((name) => given[name]).map((name) => [name, Number(given[name])]));
+    const options = Object.fromEntries(Object.keys(NUMBERS).filter((name) => given[name]).map((name) => [name, number(given[name])]));
     const format = json(given.format, "Schema of the answer", (value) => typeof value === "object" && !Array.isArray(value), 'an object, such as {"type": "object"}');
     const tools = json(given.tools, "Tools", Array.isArray, "a list of functions");
     const extra = json(given.extra, "Other fields", (value) => typeof value === "object" && !Array.isArray(value), 'an object, such as {"key": "value"}');
@@ -68,6 +69,15 @@ export class Settings {
   }
 }
 
+/** The number that a field has, as `parse` returns it where it is written as JSON has numbers. */
+function number(text) {
+  try {
+    return parse(text);
+  } catch {
+    return Number(text); // such as .5
+  }
+}
+
 function saved() {
   try {
     return JSON.parse(localStorage.getItem(KEY)) ?? {};
@@ -80,7 +90,7 @@ function json(text, name, fits, wanted) {
   if (!text) return null;
   let found;
   try {
-    found = JSON.parse(text);
+    found = parse(text);
   } catch (error) {
     throw new Error(`${name}: this is no JSON (${error.message}).`);
   }

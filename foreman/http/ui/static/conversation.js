@@ -1,8 +1,9 @@
 /**
- * What was said, in the shapes of all endpoints, as `{ role, parts }`. Parts are `{ kind: "text" | "thinking", text }`,
+ * What was said, in the shapes of all endpoints, as `{ role, parts }`, of what `parse` of exact_json.js returns. Parts are `{ kind: "text" | "thinking", text }`,
  * `{ kind: "image", type, data }` (base64), `{ kind: "image", address }`, `{ kind: "call", name, given }`,
  * `{ kind: "result", name, text, failed }`, `{ kind: "vectors", vectors }`, `{ kind: "other", name }`.
  */
+import { isText, parse, stringify } from "./exact_json.js";
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)?(?:;[\w=.+-]+)*;base64,/;
 const THOUGHTS = ["thinking", "reasoning_content", "reasoning"]; // as servers call them
@@ -15,10 +16,10 @@ export function asked(request) {
   const system = request.system ?? request.instructions;
   if (system) said.push({ role: "system", parts: content(system, names) });
   for (const one of list) {
-    if (typeof one === "string") said.push({ role: "user", parts: texts(one) });
+    if (isText(one)) said.push({ role: "user", parts: texts(one) });
     else if (one !== null && typeof one === "object" && !Array.isArray(one)) said.push(turn(one, names));
   }
-  const prompt = request.prompt ?? (typeof request.input === "string" ? request.input : null);
+  const prompt = request.prompt ?? (isText(request.input) ? request.input : null);
   if (prompt) said.push({ role: "user", parts: [...content(prompt, names), ...images(request.images)] });
   return said.filter((one) => one.parts.length);
 }
@@ -41,35 +42,35 @@ export function textOf(parts) {
 function turn(one, names) {
   if (one?.type === "function_call_output" || one?.role === "tool") return { role: "tool", parts: [result(one, names)] };
   const own = one?.type && !one.role ? part(one, names) : [];
-  const thought = THOUGHTS.map((name) => one?.[name]).find((text) => typeof text === "string") ?? "";
+  const thought = THOUGHTS.map((name) => one?.[name]).find(isText) ?? "";
   const calls = Array.isArray(one?.tool_calls) ? one.tool_calls.map((call) => called(call?.function, call?.id, names)) : [];
   const legacy = one?.function_call ? [called(one.function_call, null, names)] : [];
-  const refusal = typeof one?.refusal === "string" ? texts(one.refusal) : [];
+  const refusal = isText(one?.refusal) ? texts(one.refusal) : [];
   const parts = [...texts(thought, "thinking"), ...own, ...content(one?.content, names), ...refusal, ...images(one?.images), ...calls, ...legacy];
   const role = one?.role ?? (one?.type === "function_call" || one?.type === "reasoning" ? "assistant" : "user");
-  return { role: typeof role === "string" ? role : "user", parts: merged(parts) };
+  return { role: isText(role) ? role : "user", parts: merged(parts) };
 }
 
 function content(value, names) {
-  if (typeof value === "string") return texts(value);
+  if (isText(value)) return texts(value);
   if (!Array.isArray(value)) return [];
-  return value.flatMap((one) => (typeof one === "string" ? texts(one) : part(one, names)));
+  return value.flatMap((one) => (isText(one) ? texts(one) : part(one, names)));
 }
 
 function part(one, names) {
-  const type = typeof one?.type === "string" ? one.type : "";
+  const type = isText(one?.type) ? one.type : "";
   if (type === "tool_use" || type === "function_call") return [called(one, one.call_id ?? one.id, names)];
   if (type === "tool_result") return [result(one, names)];
   if (type === "thinking") return texts(one.thinking, "thinking");
-  if (type === "reasoning") return texts((one.summary ?? one.content ?? []).map?.((piece) => piece?.text ?? "").join("\n") ?? "", "thinking");
+  if (type === "reasoning") return texts((one.summary ?? one.content ?? []).map?.((piece) => (isText(piece?.text) ? piece.text : "")).join("\n") ?? "", "thinking");
   if (type === "refusal") return texts(one.refusal);
   if (/image/.test(type)) return [image(one)];
-  if (typeof one?.text === "string") return texts(one.text);
+  if (isText(one?.text)) return texts(one.text);
   return type && type !== "message" ? [{ kind: "other", name: type }] : content(one?.content, names);
 }
 
 function texts(text, kind = "text") {
-  return typeof text === "string" && text ? [{ kind, text }] : [];
+  return isText(text) && text ? [{ kind, text }] : [];
 }
 
 function images(list) {
@@ -83,7 +84,7 @@ function image(one) {
 }
 
 function source(text) {
-  if (typeof text !== "string") return { type: "", data: "" };
+  if (!isText(text)) return { type: "", data: "" };
   const found = DATA_URL.exec(text);
   if (found) return { type: found[1] ?? "", data: text.slice(found[0].length) };
   return /^[a-z][\w+.-]*:|^file-/i.test(text) ? { address: text } : { type: "", data: text };
@@ -91,22 +92,22 @@ function source(text) {
 
 /** A call of a tool; `given` are its arguments, an object where that can be read. */
 function called(one, id, names) {
-  const name = typeof one?.name === "string" ? one.name : "tool";
+  const name = isText(one?.name) ? one.name : "tool";
   if (id) names.set(id, name);
   return { kind: "call", name, given: read(one?.arguments ?? one?.input ?? {}) };
 }
 
 function result(one, names) {
   const value = one.output ?? one.content ?? "";
-  const inner = typeof value === "string" ? value : textOf(content(value, names)) || JSON.stringify(value);
+  const inner = isText(value) ? value : textOf(content(value, names)) || stringify(value);
   const name = one.tool_name ?? one.name ?? names.get(one.tool_use_id ?? one.tool_call_id ?? one.call_id) ?? "tool";
-  return { kind: "result", name: `${name}`, text: inner, failed: one.is_error === true };
+  return { kind: "result", name: isText(name) ? name : stringify(name), text: inner, failed: one.is_error === true };
 }
 
 function read(value) {
-  if (typeof value !== "string") return value;
+  if (!isText(value)) return value;
   try {
-    return JSON.parse(value);
+    return parse(value);
   } catch {
     return value; // models do not always write valid JSON
   }

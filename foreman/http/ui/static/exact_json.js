@@ -6,8 +6,9 @@ const MARKED = new RegExp(`"${MARK}([^"]+)"`, "g");
 
 /** JSON.parse of `text`, numbers such as 9007199254740993 or 1.0 marked. Throws SyntaxError. */
 export function parse(text, revive) {
-  JSON.parse(text); // as it was given, so that errors tell their place in it
-  return JSON.parse(text.replace(TOKENS, (found) => (found[0] === '"' || String(Number(found)) === found ? found : `"${MARK}${found}"`)), revive);
+  const plain = JSON.parse(text); // as it was given, so that errors tell their place in it
+  const marked = text.replace(TOKENS, (found) => (found[0] === '"' || String(Number(found)) === found ? found : `"${MARK}${found}"`));
+  return marked === text && !revive ? plain : JSON.parse(marked, revive);
 }
 
 /** JSON.stringify of what `parse` returned, its numbers as they were. */

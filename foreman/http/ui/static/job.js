@@ -1,4 +1,4 @@
-import { ask, get } from "./api.js";
+import { ask, get, getJob } from "./api.js";
 import { Artifacts } from "./artifacts.js";
 import { cancelJob } from "./cancel.js";
 import { confirm } from "./confirm.js";
@@ -40,7 +40,7 @@ export function jobView(main, { control, feed, link, id }) {
     if (signal.aborted) return;
     try {
       const path = `/jobs/${encodeURIComponent(id)}`;
-      const [found, events, log] = await Promise.all([get(path), pages(path, "events"), pages(path, "deliveries")]);
+      const [found, events, log] = await Promise.all([getJob(id), pages(path, "events"), pages(path, "deliveries")]);
       if (!signal.aborted) show(found, events, log);
     } catch (error) {
       if (![404, 405, 422].includes(error.status)) throw error; // 405 and 422: this is no id

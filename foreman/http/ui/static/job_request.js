@@ -4,7 +4,7 @@ import { client, curl, python } from "./as_code.js";
 import { asked } from "./conversation.js";
 import { copy } from "./copy.js";
 import { fill, h } from "./dom.js";
-import { parse, rounded, stringify } from "./exact_json.js";
+import { parse, stringify } from "./exact_json.js";
 import { Parts, folded, long } from "./parts.js";
 import { Pictures } from "./pictures.js";
 
@@ -39,7 +39,7 @@ export class Asked {
   show(request) {
     this.request = request;
     this.copies.hidden = !this.job;
-    const said = asked(rounded(request));
+    const said = asked(request);
     const { messages, prompt, input, system, instructions, images, ...rest } = request;
     const messageOf = ({ role, parts }) => h("div.message", {}, h("span.label", {}, role), this.parts.show(parts, { model: role === "assistant" }));
     fill(this.body, said.map(messageOf), said.length ? folded("The rest of the request", rest) : long(stringify(request, null, 2)));

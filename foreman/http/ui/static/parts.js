@@ -1,5 +1,5 @@
 import { h } from "./dom.js";
-import { laidOut, stringify } from "./exact_json.js";
+import { isText, laidOut, rounded, stringify } from "./exact_json.js";
 import { count, plural } from "./format.js";
 import { Written } from "./written.js";
 
@@ -51,7 +51,7 @@ export class Parts {
 
   vectors({ vectors }) {
     const sizes = new Set(vectors.map((one) => one.length));
-    const first = Array.isArray(vectors[0]) ? vectors[0].slice(0, SHOWN).map((number) => Number(Number(number).toPrecision(4))) : [];
+    const first = Array.isArray(vectors[0]) ? rounded(vectors[0].slice(0, SHOWN)).map((number) => Number(Number(number).toPrecision(4))) : [];
     const lengths = Array.isArray(vectors[0]) && sizes.size === 1 ? ` of ${count([...sizes][0])} numbers` : "";
     return h("div", {}, h("p", {}, `${plural(vectors.length, "embedding")}${lengths}`), first.length > 0 && h("p.mono.muted.long", {}, `[${first.join(", ")}${vectors[0].length > SHOWN ? ", …" : ""}]`));
   }
@@ -76,8 +76,8 @@ export function folded(summary, value) {
 /** The arguments of a call: by name where that reads well. */
 function values(given) {
   const flat = given !== null && typeof given === "object" && !Array.isArray(given) && Object.values(given).every((value) => value === null || typeof value !== "object");
-  if (!flat) return long(typeof given === "string" ? given : JSON.stringify(given, null, 2));
+  if (!flat) return long(isText(given) ? given : stringify(given, null, 2));
   const named = Object.entries(given);
   if (!named.length) return h("p.muted", {}, "without arguments");
-  return h("dl.given", {}, named.map(([name, value]) => h("div", {}, h("dt.mono", {}, name), h("dd", {}, `${value}`.slice(0, LONGEST)))));
+  return h("dl.given", {}, named.map(([name, value]) => h("div", {}, h("dt.mono", {}, name), h("dd", {}, (isText(value) ? value : stringify(value)).slice(0, LONGEST)))));
 }

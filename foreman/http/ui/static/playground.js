@@ -7,7 +7,9 @@ import { MARK, history as told, marks, messagesOf, newId, placeOf, rebuilt, stan
 import { ChatTurn } from "./chat_turn.js";
 import { confirm } from "./confirm.js";
 import { every, fill, gently, h, pause, say } from "./dom.js";
+import { stringify } from "./exact_json.js";
 import { bytes, plural } from "./format.js";
+import { requestOf } from "./job_request.js";
 import { modelNames } from "./model_names.js";
 
 const WAITING = 2000; // ms between looks at what waits
@@ -70,7 +72,7 @@ export function playgroundView(main, { control, feed, link, id, query }) {
     try {
       const { jobs } = await jobsOf(`${MARK}${chat.id}-`);
       const columns = standing(jobs);
-      const requests = new Map(await Promise.all([...columns].map(async ([column, [newest]]) => [column, await get(`/jobs/${newest.job.job_id}/request`)])));
+      const requests = new Map(await Promise.all([...columns].map(async ([column, [newest]]) => [column, await requestOf(newest.job.job_id)])));
       if (signal.aborted) return;
       if (!jobs.length) return fail("There is no such conversation: its jobs were deleted, or were kept as long as jobs are kept.");
       const { system, turns: found } = rebuilt(columns, new Map([...requests].map(([column, request]) => [column, request.messages ?? []])));
@@ -245,7 +247,7 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   }
 
   async function post(json) {
-    const size = new Blob([JSON.stringify(json)]).size;
+    const size = new Blob([stringify(json)]).size;
     if (size > most) throw new Error(`The conversation with its files has ${bytes(size)}, and a request at most ${bytes(most)}: leave files out, or begin a new conversation.`);
     return (await ask("/jobs", { method: "POST", json })).json();
   }
