@@ -272,14 +272,18 @@ def managed(*names: str, **fields: object) -> list[dict[str, object]]:
 
 
 def until(condition: Callable[[], T], seconds: float = LONG) -> T:
-    """The condition's value once it holds: for what happens in another process."""
-    deadline = time.monotonic() + seconds
+    """The condition's value once it holds: for what happens in another process, which shares its core with the looks.
+
+    So those become rarer, up to twenty a second.
+    """
+    began = time.monotonic()
     while True:
         value = condition()
         if value:
             return value
-        assert time.monotonic() < deadline, f"did not come true within {seconds:g} s: {value!r}"
-        time.sleep(0.01)
+        waited = time.monotonic() - began
+        assert waited < seconds, f"did not come true within {seconds:g} s: {value!r}"
+        time.sleep(min(0.01 + waited / 10, 0.05))
 
 
 def held_the_loop(line: Mapping[str, Any]) -> bool:

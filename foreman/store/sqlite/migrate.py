@@ -1,4 +1,4 @@
-"""Schema versions: numbered SQL files applied in order, each in a transaction of its own."""
+"""Schema versions: numbered SQL files applied in order, those that are missing in one transaction."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def steps() -> dict[int, str]:
 
 
 def bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
-    """Apply the missing schema versions. Raise StoreRefused when a newer Foreman wrote the file."""
+    """Apply the missing schema versions, all or none. Raise StoreRefused when a newer Foreman wrote the file."""
     have = db.execute("PRAGMA user_version").fetchone()[0]
     known = steps()
     newest = max(known)
@@ -24,10 +24,12 @@ def bring_up_to_date(db: sqlite3.Connection, path: str) -> None:
             f"the database {path} has schema version {have}, this foreman knows up to {newest}: "
             "install a newer foreman or choose another data_dir"
         )
+    if have == newest:
+        return
+    missing = "\n".join(known[number] for number in range(have + 1, newest + 1))
     db.execute("PRAGMA foreign_keys = OFF")  # or a step that makes a table anew would delete what refers to it
     try:
-        for number in range(have + 1, newest + 1):
-            db.executescript(f"BEGIN IMMEDIATE;\n{known[number]}\nPRAGMA user_version = {number};\nCOMMIT;")
+        db.executescript(f"BEGIN IMMEDIATE;\n{missing}\nPRAGMA user_version = {newest};\nCOMMIT;")
     except sqlite3.Error:
         if db.in_transaction:
             db.execute("ROLLBACK")

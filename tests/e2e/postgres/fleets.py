@@ -54,8 +54,8 @@ class Feed(threading.Thread):
                 continue
 
     def _read(self) -> None:
-        url, headers = f"{self._node.url}/events?after={self.newest}", {"Accept": "text/event-stream"}
-        with httpx2.stream("GET", url, headers=headers, timeout=5, trust_env=False) as answer:
+        path, headers = f"/events?after={self.newest}", {"Accept": "text/event-stream"}
+        with self._node.client() as http, http.stream("GET", path, headers=headers, timeout=5) as answer:
             for line in answer.iter_lines():
                 if self.enough.is_set():
                     return
