@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from foreman.domain.json_objects import MOST_FIELDS, MOST_SIGNS
 from tests.support.api import state
-from tests.support.foreman import Daemon, until
+from tests.support.foreman import Daemon, Upstream, until
 
 JSON = {"Content-Type": "application/json"}
 PAGE_SIZE = 2**20  # bytes that a page of a list has at most, but for its last entry
@@ -22,6 +23,14 @@ FIELDS = {
     "options": (b'{"adapters":[%b0]}', 422, "field_invalid"),
     "tools": (b"[%b0]", 202, None),  # nothing is made of them
 }
+
+
+@pytest.fixture(scope="module")
+def daemon(upstream: Upstream, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A Foreman with none but these jobs, in its memory and in its line."""
+    with Daemon(tmp_path_factory.mktemp("bounds") / "data", ollama_url=upstream.url, forked=False) as daemon:
+        yield daemon
+        assert not daemon.errors
 
 
 def memory(daemon: Daemon, kind: str) -> int:
