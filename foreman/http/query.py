@@ -13,6 +13,8 @@ from foreman.domain.times import read_time
 
 PAGE = 50
 LONGEST_PAGE = 500
+SEQ_DIGITS = 15  # of the seq of an event: more than there will ever be
+MOST_SEQ = 10**SEQ_DIGITS - 1
 UTF_8 = "must be UTF-8, percent-encoded"
 
 
@@ -58,12 +60,25 @@ def choice(name: str, given: str | None, allowed: dict[str, Any]) -> Any:
     return allowed[given]
 
 
-def whole(name: str, given: str | None, default: int, most: int, *, least: int = 1) -> int:
-    """Return the parameter as a whole number from `least` to `most`. Raise FieldInvalid for anything else."""
+def read_seq(given: str | None, default: int, error: type[FieldInvalid] = FieldInvalid) -> int:
+    """Return `?after=`, the seq of an event. Raise `error` for anything else."""
+    return whole("after", given, default, MOST_SEQ, least=0, error=error)
+
+
+def whole(
+    name: str,
+    given: str | None,
+    default: int,
+    most: int,
+    *,
+    least: int = 1,
+    error: type[FieldInvalid] = FieldInvalid,
+) -> int:
+    """Return the parameter as a whole number from `least` to `most`. Raise `error` for anything else."""
     if given is None:
         return default
     if not (given.isascii() and given.isdigit() and len(given) <= len(str(most)) and least <= int(given) <= most):
-        raise FieldInvalid(name, given, f"must be a whole number from {least} to {most}")
+        raise error(name, given, f"must be a whole number from {least} to {most}")
     return int(given)
 
 

@@ -37,8 +37,8 @@ from foreman.http.openapi.schemas import ref, schemas
 from foreman.http.openapi.selections import FILTERED, selection_paths
 from foreman.http.openapi.service import TICKET, service_paths
 from foreman.http.openapi.webhook_endpoints import endpoint_paths
-from foreman.http.query import LONGEST_PAGE, PAGE
-from foreman.http.routes.jobs import LONGEST_WAIT, MOST_SEQ
+from foreman.http.query import LONGEST_PAGE, MOST_SEQ, PAGE
+from foreman.http.routes.jobs import LONGEST_WAIT
 from foreman.http.selection import CURSOR
 from foreman.store.records import Order
 

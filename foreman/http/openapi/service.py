@@ -23,7 +23,7 @@ from foreman.http.openapi.blocks import (
 )
 from foreman.http.openapi.codes import BODY, PASSED, WRITE
 from foreman.http.openapi.schemas import ref
-from foreman.http.query import LONGEST_PAGE, PAGE
+from foreman.http.query import LONGEST_PAGE, MOST_SEQ, PAGE
 from foreman.http.routes.targets import LINES, MOST_LINES
 from foreman.http.routes.usage import STEPS
 
@@ -55,7 +55,7 @@ def service_paths() -> Paths:
                 dialect=SERVICE,
                 description="Server-sent events with `Accept: text/event-stream`, otherwise a WebSocket handshake.",
                 parameters=[
-                    query("after", COUNT | {"maximum": 10**18 - 1}, "Begin after this seq, at most the newest."),
+                    query("after", COUNT | {"maximum": MOST_SEQ}, "Begin after this seq, at most the newest."),
                     query("job_id", many(TEXT)),
                     query("model", many(TEXT)),
                     query("state", many(STATE)),

@@ -17,7 +17,7 @@ from foreman.domain.job import JobEvent, State
 from foreman.http import visibility
 from foreman.http.auth import TICKET
 from foreman.http.context import Context, context
-from foreman.http.query import UTF_8, not_text
+from foreman.http.query import UTF_8, not_text, read_seq
 
 events = Blueprint("events", __name__)
 
@@ -125,9 +125,7 @@ async def _subscribe(ctx: Context, args: MultiDict[str, str], shown: Callable[[J
     """Return a subscription to the events that match the query and are `shown` to the caller."""
     after = ctx.feed.newest
     if (text := args.get("after")) is not None:
-        if not (text.isascii() and text.isdigit() and len(text) < 19):
-            raise QueryInvalid("after", text, "must be the seq of an event, a whole number")
-        after = int(text)
+        after = read_seq(text, 0, QueryInvalid)
         await ctx.feed.check(after)
     wanted = _filter(args)
     if shown is None:

@@ -20,7 +20,7 @@ from foreman.http.errors import json_answer, json_text, no_content
 from foreman.http.headers import CALLER
 from foreman.http.new_ids import new_job_id
 from foreman.http.pages import page_of
-from foreman.http.query import check_names, read_limit, whole
+from foreman.http.query import SEQ_DIGITS, check_names, read_limit, read_seq, whole
 from foreman.http.routes import artifacts, batch_submission, bulk, export, selections, stream
 from foreman.http.routes import uncancel as uncancelling
 from foreman.http.selection import FILTERS, read_cursor, read_order, read_selection, show_cursor
@@ -39,7 +39,6 @@ jobs = Blueprint("jobs", __name__, url_prefix="/jobs")
 LONGEST_WAIT = 300  # seconds
 ENTRIES = 1000  # events or deliveries of a job per answer, at most
 RESULT = b'"result":null,"artifacts":'  # marks where a large result is inserted while it is streamed
-MOST_SEQ = 10**15 - 1
 
 
 @jobs.post("")
@@ -257,7 +256,7 @@ async def deliveries(job_id: str) -> Response:
 @jobs.post("/<job_id>/deliveries/<delivery_id>/redeliver")
 async def redeliver(job_id: str, delivery_id: str) -> Response:
     """Send a webhook again."""
-    if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) < 19):
+    if not (delivery_id.isascii() and delivery_id.isdigit() and len(delivery_id) <= SEQ_DIGITS):
         raise DeliveryNotFound
     delivery = await context().queue.ask(Redeliver(job_id=job_id, seq=int(delivery_id), caller=_caller()))
     return json_answer(views.show_delivery(delivery), 202)
@@ -279,7 +278,7 @@ async def events(job_id: str) -> Response:
 
 def _read_after() -> int:
     check_names("after")
-    return whole("after", request.args.get("after"), 0, MOST_SEQ, least=0)
+    return read_seq(request.args.get("after"), 0)
 
 
 def _page(found: Sequence[Entry], show: Callable[[Entry], View]) -> tuple[list[View], int | None]:

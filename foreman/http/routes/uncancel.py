@@ -13,13 +13,14 @@ from foreman.domain.job import JobEvent, State
 from foreman.http import visibility
 from foreman.http.context import context
 from foreman.http.errors import json_answer
-from foreman.http.query import check_names
+from foreman.http.query import SEQ_DIGITS, check_names
 from foreman.queue.selection_commands import UncancelSelected
 from foreman.store.records import Selection
 
 STEP = 1000  # events of one transaction; between two of them others are served
 MOST = 100_000  # events of one request
-CHANGES = r"\d{1,15}-\d{1,15}(,\d{1,15}-\d{1,15}){0,99}"
+STRETCH = rf"\d{{1,{SEQ_DIGITS}}}-\d{{1,{SEQ_DIGITS}}}"
+CHANGES = f"{STRETCH}(,{STRETCH}){{0,99}}"
 
 
 def show_changes(seqs: Iterable[range]) -> str | None:
