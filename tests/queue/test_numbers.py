@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
-from foreman.domain.errors import ForemanError, TargetBusy, TargetFailed, TargetRefused
+from foreman.domain.errors import ForemanError, IllegalTransition, TargetBusy, TargetFailed, TargetRefused
 from foreman.domain.job import Job, State
-from foreman.domain.responses.numbers import LOST, begins, first_of
+from foreman.domain.responses.numbers import LAST, LAST_RETRY, LOST, begins, first_of
 from foreman.queue.commands import Cancel, Finished, Rescue, Retry
+from foreman.queue.selection_commands import RetrySelected
+from foreman.store.records import Selection
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
 
@@ -62,6 +65,19 @@ def test_so_does_one_that_was_cancelled_when_it_is_tried_again(harness: QueueHar
     harness.say(Cancel(job_id=job.id))
     harness.say(Retry(job_id=job.id))
     assert begins(claimed_again(harness).fence) == first_of(job.fence) + LOST
+
+
+def test_a_retry_is_refused_before_its_events_run_out_of_numbers(harness: QueueHarness) -> None:
+    job = begun(harness)
+    harness.say(Cancel(job_id=job.id))
+    with harness.store.transaction():
+        harness.store.put([replace(harness.job(), fence=LAST_RETRY)], {})
+    harness.say(Retry(job_id=job.id))
+    assert first_of(claimed_again(harness).fence) < LAST
+    harness.say(Cancel(job_id=job.id))
+    with pytest.raises(IllegalTransition, match="retried too often"):
+        harness.say(Retry(job_id=job.id))
+    assert harness.say(RetrySelected(Selection(ids=(job.id,)))).done == 0
 
 
 def test_one_that_never_ran_since_numbered_nothing(harness: QueueHarness) -> None:

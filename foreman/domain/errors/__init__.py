@@ -37,6 +37,7 @@ from foreman.domain.errors.jobs import (
     JobEnded,
     JobNotFound,
     JobUnreadable,
+    RetriedTooOften,
     StreamBroken,
 )
 from foreman.domain.errors.process import (
@@ -158,6 +159,7 @@ __all__ = [
     "QueryInvalid",
     "QueueFull",
     "RangeInvalid",
+    "RetriedTooOften",
     "QuotaExceeded",
     "RateLimited",
     "ResponseNotFound",

@@ -41,7 +41,7 @@ class ArtifactNotFound(ForemanError):
 
 
 class IllegalTransition(ForemanError):
-    """The job's state does not allow the action."""
+    """The job's state, or how often it was retried, does not allow the action."""
 
     code = "illegal_step"
 
@@ -56,6 +56,15 @@ class CancelledWhileRunning(IllegalTransition):
 
     def __init__(self, job_id: str) -> None:
         ForemanError.__init__(self, f"cannot uncancel {job_id}: it ran when it was cancelled")
+
+
+class RetriedTooOften(IllegalTransition):
+    """The response was cancelled and retried so often that its events run out of numbers."""
+
+    hint = "submit the request anew"
+
+    def __init__(self, job_id: str) -> None:
+        ForemanError.__init__(self, f"cannot retry {job_id}: it was retried too often, its events run out of numbers")
 
 
 class JobEnded(ForemanError):

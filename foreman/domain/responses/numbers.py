@@ -12,6 +12,10 @@ CREATED, QUEUED = 0, 1
 LOST = 2**19
 
 
+LAST = 999_999_999  # the highest number that a reader may name, and that any store can keep
+LAST_RETRY = LAST - 256 * LOST  # the highest fence from which a retry has numbers for all its attempts
+
+
 def begins(fence: int) -> int:
     """Return the number of the `response.in_progress` of a claim."""
     return fence + 1

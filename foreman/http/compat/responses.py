@@ -22,6 +22,7 @@ from foreman.domain.errors import (
 )
 from foreman.domain.fields import size_of
 from foreman.domain.job import TERMINAL, Job, Priority, State
+from foreman.domain.responses import numbers
 from foreman.domain.responses.conversation import fields_of, shown_items
 from foreman.domain.responses.ids import job_id_of
 from foreman.domain.responses.ids import response_id as id_of
@@ -41,7 +42,6 @@ from foreman.store.protocol import Reader
 
 responses = Blueprint("responses", __name__, url_prefix=RESPONSES.path)
 
-LAST_NUMBER = 999_999_999  # of an event, far beyond all there are
 ITEMS, MOST_ITEMS = 20, 100  # items of an input in one answer
 
 
@@ -105,7 +105,7 @@ async def show(response_id: str) -> Response:
     if not _is_set("stream"):
         return _answer(await _find(response_id))
     after = request.args.get("starting_after")
-    number = -1 if after is None else whole("starting_after", after, 0, LAST_NUMBER, least=0)
+    number = -1 if after is None else whole("starting_after", after, 0, numbers.LAST, least=0)
     output = context().hub.output(job_id_of(response_id) or "")  # before the read, so that no later event is missed
     found = await _find(response_id)
     return response_stream.follow(found.job, found.payload, output, after=number)

@@ -11,8 +11,9 @@ from foreman.domain.endpoints.responses import ENDPOINT as RESPONSES
 from foreman.domain.fields import MODEL
 from foreman.domain.job import JOB_ID
 from foreman.domain.json_schema import ANYTHING, PRIORITY, TEXT, Schema, words
+from foreman.domain.responses import numbers
 from foreman.http.body import NDJSON
-from foreman.http.compat.responses import ITEMS, LAST_NUMBER, MOST_ITEMS
+from foreman.http.compat.responses import ITEMS, MOST_ITEMS
 from foreman.http.openapi.blocks import (
     ANTHROPIC,
     ANY,
@@ -125,7 +126,7 @@ def _responses() -> Paths:
                     query("stream", {"type": "boolean", "default": False}, "Answer with its events."),
                     query(
                         "starting_after",
-                        {"type": "integer", "minimum": 0, "maximum": LAST_NUMBER},
+                        {"type": "integer", "minimum": 0, "maximum": numbers.LAST},
                         "The sequence number of the last event that is known.",
                     ),
                 ],

@@ -17,9 +17,10 @@ from foreman.domain.errors import (
     LineOfBatch,
     QueueFull,
     QuotaExceeded,
+    RetriedTooOften,
 )
 from foreman.domain.job import RETRIABLE, TERMINAL, Draft, Job, JobEvent, LoadKey, State
-from foreman.domain.responses.numbers import LOST
+from foreman.domain.responses.numbers import LAST_RETRY, LOST
 from foreman.queue.commands import Accepted, Cancel, Delete, Retry, Submit, SubmitMany, Uncancel
 from foreman.queue.handlers import claims, quotas
 from foreman.queue.handlers.ledger import Ledger
@@ -115,7 +116,7 @@ def requeued(ledger: Ledger, job: Job) -> Job:
     """Return the job as it is queued again.
 
     Raises:
-        IllegalTransition: It has not failed, been cancelled or expired.
+        IllegalTransition: It has not failed, been cancelled or expired, or was retried too often.
         LineOfBatch: It is in a batch.
         QuotaExceeded: Its owner has too many jobs, or has used too many tokens.
         QueueFull: The queue has no room for it.
@@ -126,6 +127,8 @@ def requeued(ledger: Ledger, job: Job) -> Job:
     # A cancelled attempt does not tell how many events it has numbered.
     lost = job.state is State.CANCELLED and job.started_at is not None and job.endpoint == RESPONSES.path
     numbered = LOST if lost else 0
+    if job.fence > LAST_RETRY:
+        raise RetriedTooOften(job.id)
     return replace(
         job,
         fence=job.fence + numbered,
