@@ -98,6 +98,7 @@ def test_what_is_found_is_acted_on_and_nothing_else(page: Page, fresh: Fresh) ->
         expect(page.get_by_role("button", name="Cancel these")).to_be_hidden()
     opened(page, daemon, "#/jobs?state=queued&metadata=run=")
     expect(page.get_by_text("No jobs match.")).to_be_visible()
+    expect(page.get_by_role("button", name="Export CSV")).to_be_hidden()
     page.goto(f"{daemon.url}/#/jobs/%")
     expect(page.get_by_role("heading", name="No such job")).to_be_visible()
     opened(page, daemon, "#/jobs?q=rivers")

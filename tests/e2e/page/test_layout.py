@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.page.seen import WIDTHS, covered, lines, moving, opened, serious, wider
-from tests.support.api import state, submit
+from tests.support.api import chat, state, submit, submit_many
 from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 Fresh = Callable[..., Daemon]
@@ -68,6 +68,9 @@ def test_a_dialog_a_notice_and_a_toast_fit_a_small_screen(page: Page, fresh: Fre
     until(lambda: state(daemon, done) == "done")
     page.set_viewport_size({"width": 320, "height": 560})
     opened(page, daemon, f"#/jobs/{done}")
+    expect(page.locator(".steps .pill").last).to_have_text("done")
+    left = "all => all.map((one) => Math.min(...[...one.children].slice(1).map((part) => part.offsetLeft)))"
+    assert len(set(page.locator(".steps li").evaluate_all(left))) == 1  # what finds no place beside the rest, too
     page.get_by_role("button", name="Copy id").click()
     page.get_by_role("button", name="Delete").click()
     expect(page.get_by_role("dialog")).to_be_visible()
@@ -112,7 +115,10 @@ def test_long_results_and_lists_show_whole_lines(page: Page, fresh: Fresh) -> No
         page.set_viewport_size({"width": width, "height": 777})
         opened(page, daemon, "#/jobs")
         height = page.locator(".window").evaluate("one => one.clientHeight")
-        assert height % row == 0, (width, height)
+        assert height in (row, 2 * row), (width, height)  # as high as what is listed, with its head
+        long = "one => { one.textContent = '59 min 59 s'; return one.scrollWidth - one.clientWidth; }"
+        for column in ("waited", "took"):
+            assert page.locator(f".tr:not(.th) .{column}").evaluate(long) <= 0, (width, column)
         link = page.get_by_role("table", name="Jobs").get_by_role("link", name=name, exact=True)
         expect(link).to_have_attribute("title", f"{name}\n{done}")
         begin, end = link.locator("span").all()  # names of a series differ at their end
@@ -121,6 +127,15 @@ def test_long_results_and_lists_show_whole_lines(page: Page, fresh: Fresh) -> No
         assert end.evaluate(
             "one => one.getBoundingClientRect().right <= one.closest('.job').getBoundingClientRect().right"
         )
+    submit_many(daemon, [chat(not_before="2090-01-01T00:00:00Z")] * 40)
+    for width, row in ((1280, 44), (390, 84)):
+        page.set_viewport_size({"width": width, "height": 777})
+        opened(page, daemon, "#/jobs?state=queued").reload()
+        expect(page.get_by_text("40 jobs")).to_be_visible()
+        height = page.locator(".window").evaluate("one => one.clientHeight")
+        assert height >= 5 * row, (width, height)
+        assert height % row == 0, (width, height)
+        expect(page.locator(".views [aria-current]")).to_be_in_viewport(ratio=1)
 
 
 def test_only_what_goes_on_pulses(page: Page, fresh: Fresh) -> None:

@@ -60,10 +60,11 @@ export function reason({ text }) {
   return text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, moment);
 }
 
-/** The time of day of today, the date of any other day. */
+/** The time of day of today, the date of any other day; that of another year has its year. */
 export function day(time) {
-  const date = new Date(time);
-  return date.toDateString() === new Date(now()).toDateString() ? minute(time) : date.toLocaleDateString();
+  const [date, today] = [new Date(time), new Date(now())];
+  if (date.toDateString() === today.toDateString()) return minute(time);
+  return date.getFullYear() === today.getFullYear() ? date.toLocaleDateString([], { month: "short", day: "numeric" }) : date.toLocaleDateString();
 }
 
 /** The time of day to the minute. */

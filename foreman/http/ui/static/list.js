@@ -97,9 +97,9 @@ export function listView(main, { control, feed, query }) {
   function draw() {
     if (signal.aborted || !listing.loaded) return;
     const { ids, jobs, next } = listing;
-    view.hidden = !ids.length;
-    const [first, last] = seen();
+    view.hidden = exports.hidden = !ids.length;
     body.style.setProperty("--rows", ids.length);
+    const [first, last] = seen();
     const places = ids.slice(first, last).map((id, n) => ({ job: jobs.get(id), place: first + n }));
     keyed(body, places, {
       key: ({ job }) => job.job_id,

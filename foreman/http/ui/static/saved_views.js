@@ -34,6 +34,13 @@ export class SavedViews {
       current && h("button.small", { onclick: () => this.remove(current) }, "Delete view"),
       own.length > 0 && h("span.muted", {}, "Saved in this browser."),
     );
+    requestAnimationFrame(() => this.reveal());
+  }
+
+  /** Scroll to the one that is open, where the row has no place for all. */
+  reveal() {
+    const open = this.element.querySelector("[aria-current]");
+    if (open) this.element.scrollLeft = open.offsetLeft - this.element.offsetLeft;
   }
 
   async save() {
