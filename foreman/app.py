@@ -208,7 +208,7 @@ def build(
     outlook = Outlook(tuning.order_of(settings))
     handlers = CommandHandlers(
         store,
-        tuning.rules_of(settings),
+        tuning.job_rules_of(settings),
         outlook,
         clock=clock,
         chance=chance,

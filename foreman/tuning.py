@@ -25,13 +25,13 @@ from foreman.domain.webhooks.admission import Limits
 from foreman.http.auth import Auth
 from foreman.members import Makings
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 
 
-def rules_of(settings: Settings) -> Rules:
+def job_rules_of(settings: Settings) -> JobRules:
     """Return the settings for the life of jobs and deliveries."""
-    return Rules(
+    return JobRules(
         max_queue=settings.max_queue,
         job_ttl=settings.job_ttl,
         batch_window=settings.batch_window,
@@ -62,9 +62,9 @@ def intake_of(settings: Settings) -> intake.Limits:
     return intake.Limits(settings.max_attempts, settings.max_body)
 
 
-def order_of(settings: Settings) -> choose.Rules:
+def order_of(settings: Settings) -> choose.OrderRules:
     """Return the settings for the order of jobs."""
-    return choose.Rules(
+    return choose.OrderRules(
         limit=settings.starvation_limit,
         share=settings.share,
         slots=1 if settings.slots == AUTO else settings.slots,
@@ -75,9 +75,9 @@ def order_of(settings: Settings) -> choose.Rules:
     )
 
 
-def receivers_of(settings: Settings) -> addresses.Rules:
+def receivers_of(settings: Settings) -> addresses.AddressRules:
     """Return the addresses that webhooks may go to."""
-    return addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback)
+    return addresses.AddressRules.read(settings.webhook_allow, loopback=settings.only_loopback)
 
 
 def secrets_of(settings: Settings) -> list[str]:
@@ -113,7 +113,7 @@ class Tuning:
     def hand_over(self, settings: Settings) -> None:
         """Have all parts work by these settings from now on; there is no wait in it."""
         self.makings.timeout = self.upstream.timeouts = timeouts = timeouts_of(settings)
-        self.handlers.change(rules_of(settings))
+        self.handlers.change(job_rules_of(settings))
         self.outlook.rules = order_of(settings)
         self.intake.limits = intake_of(settings)
         self.past_queue.change(settings.embed_concurrency, timeouts)

@@ -24,7 +24,7 @@ from foreman.domain.errors import ModelNotFound, TargetDown, TargetRefused, Targ
 from foreman.domain.job import State
 from foreman.queue.commands import Commit, Submit
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import EVEN, FakeTarget, InlineReaders, draft, inline, now, saying
@@ -270,7 +270,7 @@ async def test_no_job_is_refused_at_the_start_for_a_target_that_is_away(
     program: Callable[..., Program], autojump_clock: MockClock
 ) -> None:
     running = program(kept=Server("b"), new=Server("c", down=GONE))
-    CommandHandlers(running.store, Rules(), clock=now).apply([Submit(draft=draft(1, "c"))])
+    CommandHandlers(running.store, JobRules(), clock=now).apply([Submit(draft=draft(1, "c"))])
     await running.start(KEPT, NEW)
     await trio.sleep(100)
     assert running.ended(1)[0] == "queued"

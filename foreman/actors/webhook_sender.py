@@ -63,7 +63,7 @@ class WebhookSender:
 
     def __init__(
         self,
-        rules: addresses.Rules,
+        rules: addresses.AddressRules,
         *,
         secrets: Sequence[str],
         timeout: float,
@@ -89,7 +89,7 @@ class WebhookSender:
         self._posting = 0  # attempts under way
         self._used_at = -math.inf  # when the last one ended, in Trio's time
 
-    def change(self, rules: addresses.Rules, *, secrets: Sequence[str], timeout: float) -> None:
+    def change(self, rules: addresses.AddressRules, *, secrets: Sequence[str], timeout: float) -> None:
         """Judge, sign and time the attempts that begin from now on by these; a kept connection stays for seconds."""
         self._validator.rules, self._secrets, self._timeout = rules, secrets, timeout
 
@@ -214,7 +214,7 @@ class _Refused(Exception):
 class _Validator:
     """Resolves a host name once and validates all its addresses."""
 
-    def __init__(self, rules: addresses.Rules, resolve: Resolve) -> None:
+    def __init__(self, rules: addresses.AddressRules, resolve: Resolve) -> None:
         self.rules = rules
         self._resolve = resolve
 

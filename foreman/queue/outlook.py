@@ -47,7 +47,7 @@ class _Pool:
 
     sites: Sequence[Site]
     state: SchedulerState
-    rules: choose.Rules
+    rules: choose.OrderRules
     room: Room
     resting: Collection[LoadKey]  # keys that none of them takes now
 
@@ -55,7 +55,7 @@ class _Pool:
 class Outlook(Serving):
     """The state that claims are decided by, and the expectations for waiting jobs."""
 
-    def __init__(self, rules: choose.Rules | None = None) -> None:
+    def __init__(self, rules: choose.OrderRules | None = None) -> None:
         super().__init__(rules)
         self._plans = LanePlans(self)
 

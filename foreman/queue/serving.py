@@ -25,9 +25,9 @@ class Serving(Durations):
     The queue's thread and the workers write, any thread reads. Each attribute is replaced as a whole, never mutated.
     """
 
-    def __init__(self, rules: choose.Rules | None = None) -> None:
+    def __init__(self, rules: choose.OrderRules | None = None) -> None:
         super().__init__()
-        self.rules = rules or choose.Rules()
+        self.rules = rules or choose.OrderRules()
         self.board = Board()
         self.own_sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # of this node, by name, in order
         self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
@@ -53,7 +53,7 @@ class Serving(Durations):
         """Return the state of the scheduler for a target."""
         return self.states.get(target, NO_STATE)
 
-    def rules_of(self, slots: int) -> choose.Rules:
+    def rules_of(self, slots: int) -> choose.OrderRules:
         """Return the settings for the order of the jobs of so many slots."""
         return self.rules if slots == self.rules.slots else replace(self.rules, slots=slots)
 

@@ -16,10 +16,10 @@ from foreman.actors.output import OutputHub
 from foreman.actors.worker import Worker
 from foreman.budget import Budget
 from foreman.domain.retry import Backoff
-from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.actor import QueueActor
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, App, FakeTarget, Script, inline, now, saying
@@ -42,13 +42,13 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
         slots: int = 1,
         auto: AutoSlots | None = None,
         timeout: Timeouts | None = None,
-        rules: Rules | None = None,
+        rules: JobRules | None = None,
         budget: Budget | None = None,
         threaded: bool = False,
     ) -> App:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
-        rules = rules or Rules(backoff=Backoff(2, 300))
-        outlook = Outlook(Order(slots=slots))
+        rules = rules or JobRules(backoff=Backoff(2, 300))
+        outlook = Outlook(OrderRules(slots=slots))
         clock = time.time if threaded else now  # a thread has no Trio's time
         handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=lambda: EVEN)
         queue = QueueActor(handlers, in_thread=None if threaded else inline)

@@ -22,7 +22,7 @@ from foreman.domain.quotas import Quota
 from foreman.queue.actor import ANSWERS_WITHIN, MAY_BE, QueueActor
 from foreman.queue.commands import DeleteFile, DropBlobs, DropPieces, Message, NewFile
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import HangingHandlers
@@ -30,7 +30,7 @@ from tests.support.queue import HangingHandlers
 T = TypeVar("T")
 
 DATA = bytes(range(256)) * (3 * PIECE // 256)
-RULES = Rules(file_ttl=50, quotas={"alice": Quota(max_files=2)})
+RULES = JobRules(file_ttl=50, quotas={"alice": Quota(max_files=2)})
 
 
 class Clock:

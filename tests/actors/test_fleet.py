@@ -26,11 +26,11 @@ from foreman.domain.errors import AttemptTimeout, ModelNotFound, TargetDown, Tar
 from foreman.domain.job import Priority, State
 from foreman.domain.nodes import DRAINED
 from foreman.domain.retry import Backoff
-from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Note, Submit, SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
@@ -79,8 +79,8 @@ StartFleet = Callable[..., Awaitable[FleetApp]]
 @pytest.fixture
 def start_fleet(store: SqliteWriter, nursery: trio.Nursery) -> StartFleet:
     async def start(slots: dict[str, int] | None = None, grace: float = 30, **targets: FakeTarget) -> FleetApp:
-        outlook = Outlook(Order())
-        rules = Rules(backoff=Backoff(2, 300))
+        outlook = Outlook(OrderRules())
+        rules = JobRules(backoff=Backoff(2, 300))
         queue = QueueActor(CommandHandlers(store, rules, outlook, clock=now, chance=lambda: EVEN), in_thread=inline)
         hub, members = OutputHub(None), []
         for name, target in targets.items():

@@ -20,11 +20,11 @@ from foreman.domain.errors import StoreAway
 from foreman.domain.job import JobEvent, State
 from foreman.domain.nodes import NodeState
 from foreman.domain.retry import Backoff
-from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Cancel, Commit, Submit
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, FakeTarget, draft, inline, now, saying
@@ -82,8 +82,8 @@ def roll() -> Roll:
 @pytest.fixture
 def start_node(store: SqliteWriter, roll: Roll, nursery: trio.Nursery) -> StartNode:
     async def start(name: str, target: FakeTarget, slots: int = 1) -> Node:
-        shared, outlook, known = NodeStore(store, name, roll, now()), Outlook(Order()), f"t@{name}"
-        rules = Rules(backoff=Backoff(2, 300), lease=LEASE)
+        shared, outlook, known = NodeStore(store, name, roll, now()), Outlook(OrderRules()), f"t@{name}"
+        rules = JobRules(backoff=Backoff(2, 300), lease=LEASE)
         handlers = CommandHandlers(shared, rules, outlook, clock=now, chance=lambda: EVEN, node=name)
         queue = QueueActor(handlers, in_thread=inline)
         inventory = Inventory(target, queue, poll_interval=30, note=known)

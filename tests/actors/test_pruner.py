@@ -12,14 +12,14 @@ from foreman.actors import pruner
 from foreman.domain.errors import StoreFull
 from foreman.domain.job import State
 from foreman.domain.usage import DAY, MINUTE, STORED
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from tests.support.actors import START, App, blobs_of, draft, saying
 
 Start = Callable[..., Awaitable[App]]
 
 
 async def test_a_job_is_removed_within_a_round_of_its_time(start_app: Start, autojump_clock: MockClock) -> None:
-    app = await start_app(saying("x"), rules=Rules(job_ttl=100))
+    app = await start_app(saying("x"), rules=JobRules(job_ttl=100))
     await app.nursery.start(pruner.run, app.queue, blobs_of(app.queue, app.store))
     await app.submit(draft())
     await app.until_state(State.DONE)
@@ -33,7 +33,7 @@ async def test_a_sweep_removes_everything_in_small_batches(
     start_app: Start, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pruner, "BATCH", 2)
-    app = await start_app(saying("x"), rules=Rules(job_ttl=1))
+    app = await start_app(saying("x"), rules=JobRules(job_ttl=1))
     await app.submit(*(draft(n) for n in range(5)))
     await app.until(lambda: all(app.job(n).state is State.DONE for n in range(5)))
     await trio.sleep(2)
@@ -59,7 +59,7 @@ async def test_a_job_that_runs_for_long_is_told_of_in_every_minute(start_app: St
 async def test_figures_of_minutes_go_after_a_day_and_those_of_hours_after_their_history(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    app = await start_app(saying("x"), rules=Rules(usage_history=3 * DAY))
+    app = await start_app(saying("x"), rules=JobRules(usage_history=3 * DAY))
     await app.submit(draft())
     await app.until_state(State.DONE)
 

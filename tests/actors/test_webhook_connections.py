@@ -13,7 +13,7 @@ from foreman.actors import webhook_sender
 from foreman.actors.webhook_dispatcher import WebhookDispatcher
 from foreman.actors.webhook_sender import Content, WebhookSender
 from foreman.domain.job import Delivery, DeliveryState
-from foreman.domain.webhooks.addresses import Rules
+from foreman.domain.webhooks.addresses import AddressRules
 from foreman.domain.webhooks.admission import Limits
 from foreman.queue.commands import SubmitMany
 from foreman.store.sqlite.writer import SqliteWriter
@@ -52,7 +52,7 @@ async def test_a_kept_connection_serves_the_next_delivery_and_is_closed_when_the
     nursery.start_soon(trio.serve_listeners, receiver.serve, [listener])
     url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
     monkeypatch.setattr(webhook_sender, "KEPT_FOR", 0.2)
-    sender = WebhookSender(Rules.read(["127.0.0.1"], loopback=True), secrets=[], timeout=5, clock=now)
+    sender = WebhookSender(AddressRules.read(["127.0.0.1"], loopback=True), secrets=[], timeout=5, clock=now)
     harness = QueueHarness(SqliteWriter(data_dir / "foreman.db"))
     ended = trio.Event()
 
@@ -95,7 +95,7 @@ async def test_an_answer_whose_body_never_ends_is_what_its_head_says(
         return [(None, None, None, "", (host, port))]
 
     timeout = webhook_sender.READ_TIMEOUT / 2
-    sender = WebhookSender(Rules(loopback=True), secrets=[], timeout=timeout, clock=now, resolve=resolve)
+    sender = WebhookSender(AddressRules(loopback=True), secrets=[], timeout=timeout, clock=now, resolve=resolve)
     due = Delivery(seq=1, job_id="j", receiver="r", url=url, state=DeliveryState.DUE, attempts=0, due_at=0)
     sent = await sender.post(due, Content(b"{}"))
     assert (sent.status, sent.error) == (200, None)

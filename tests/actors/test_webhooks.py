@@ -36,7 +36,7 @@ class Receivers(WebhookSender):
     """Answer by the path of the URL: /well, /slow, /silent, /refuses."""
 
     def __init__(self) -> None:
-        super().__init__(addresses.Rules.read([], loopback=False), secrets=[], timeout=1, clock=now)
+        super().__init__(addresses.AddressRules.read([], loopback=False), secrets=[], timeout=1, clock=now)
         self.got: list[str] = []  # receivers, in the order in which they were called
         self.news = trio.Event()
         self.together = self.most_together = 0

@@ -31,7 +31,7 @@ from foreman.domain.retry import Backoff
 from foreman.domain.usage import HOUR
 from foreman.queue import actor
 from foreman.queue.commands import Cancel, Claim, Commit, Message, Rescue, Retry, Submit, Withdraw
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.targets.protocol import Call
 from tests.conftest import Logged
 from tests.support.actors import START, App, FakeTarget, Script, chunk, draft, failing, saying, silent
@@ -544,7 +544,7 @@ async def test_a_worker_that_waits_for_something_drains_at_once(
 async def test_a_worker_takes_back_what_its_predecessor_left_running(
     start_app: Start, autojump_clock: MockClock
 ) -> None:
-    app = await start_app(silent(), saying("x"), rules=Rules(backoff=Backoff(2, 300)))
+    app = await start_app(silent(), saying("x"), rules=JobRules(backoff=Backoff(2, 300)))
     await app.submit(draft())
     await app.until_state(State.WORKING)
     async with trio.open_nursery() as nursery:

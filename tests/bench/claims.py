@@ -16,7 +16,7 @@ from foreman.domain.errors import Drained
 from foreman.domain.job import LoadKey
 from foreman.queue.commands import Claim, Finished, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter
@@ -54,7 +54,7 @@ def main(data_dir: Path, targets: int = 1) -> list[float]:
     sites = [_Fleetling(number) for number in range(targets)]
     if targets > 1:
         outlook.own_sites = {site.name: site for site in sites}
-    handlers = CommandHandlers(store, Rules(), outlook, clock=time.time)
+    handlers = CommandHandlers(store, JobRules(), outlook, clock=time.time)
     at_work: dict[str, Finished] = {}
     took = []
     for number in range(CLAIMS):

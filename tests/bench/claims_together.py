@@ -19,7 +19,7 @@ from foreman.domain.job import LoadKey
 from foreman.domain.nodes import TargetReport
 from foreman.queue.commands import Beat, Claim, Finished, Message, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import OnlySite
 from foreman.store.postgres.nodes import Identity
@@ -48,7 +48,7 @@ def main(url: str, node: str, models: int, begin: float, end: float) -> list[flo
     with closing(PostgresWriter(url, Identity(node, node))) as store:
         outlook = Outlook()
         outlook.own_sites = {site.name: site}
-        handlers = CommandHandlers(store, Rules(), outlook, clock=time.time, node=node)
+        handlers = CommandHandlers(store, JobRules(), outlook, clock=time.time, node=node)
         batch: list[Message[None]] = [Beat(targets=[report])]
         while (now := time.time()) < end:
             began = time.perf_counter()

@@ -16,7 +16,7 @@ from foreman.domain.job import Draft
 from foreman.http.new_ids import new_job_id
 from foreman.queue.commands import KeepIndex, SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.daemon import child, serving
 from tests.bench.figures import Figure, Wanted, middle
@@ -123,7 +123,7 @@ def _fill(data_dir: Path) -> list[str]:
     words, weights = _vocabulary(chance)
     drawn = itertools.cycle([_prompt(chance, words, weights, WORDS) for _ in range(100_003)])
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, Rules(max_queue=JOBS, full_text=True), clock=time.time)
+        handlers = CommandHandlers(store, JobRules(max_queue=JOBS, full_text=True), clock=time.time)
         handlers.apply([KeepIndex(), KeepIndex()])
         for first in range(0, JOBS, GROUP):
             drafts = [_draft(number, next(drawn)) for number in range(first, min(first + GROUP, JOBS))]
@@ -146,7 +146,7 @@ def _size(data_dir: Path, on: bool) -> float:
     chance = random.Random(1)
     words, weights = _vocabulary(chance)
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, Rules(max_queue=SOME, full_text=on), clock=time.time)
+        handlers = CommandHandlers(store, JobRules(max_queue=SOME, full_text=on), clock=time.time)
         handlers.apply([KeepIndex(), KeepIndex()])
         for _ in range(0, SOME, 1000):
             handlers.apply([SubmitMany([_draft(1, _prompt(chance, words, weights, LONG)) for _ in range(1000)])])

@@ -16,7 +16,7 @@ from foreman.domain.job import Draft, Priority
 from foreman.domain.scheduling.prefixes import path
 from foreman.queue.commands import SubmitMany
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
@@ -43,7 +43,7 @@ def fill_store(
     store: Writer, count: int, models: tuple[str, ...] = MODELS[:1], *, callers: int = 1, prompts: int = 0
 ) -> None:
     """As `fill`, in a store that is open."""
-    handlers = CommandHandlers(store, Rules(max_queue=count), clock=time.time)
+    handlers = CommandHandlers(store, JobRules(max_queue=count), clock=time.time)
     for first in range(0, count, GROUP):
         drafts = [_draft(n, models, callers, prompts) for n in range(first, min(first + GROUP, count))]
         handlers.apply([SubmitMany(drafts=drafts)])

@@ -13,7 +13,7 @@ import trio
 
 from foreman.queue.actor import QueueActor
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store import integrity
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.crash.uploader import DATA, FILE_ID, POINTS
@@ -27,7 +27,7 @@ async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path, point: str) -
     killed = await trio.run_process(command, cwd=ROOT, check=False, capture_stderr=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     with closing(SqliteWriter(tmp_path / "foreman.db")) as store:
-        queue = QueueActor(CommandHandlers(store, Rules(), clock=lambda: 2.0))
+        queue = QueueActor(CommandHandlers(store, JobRules(), clock=lambda: 2.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(queue.run)
             swept = await blobs_of(queue, store).sweep(coordinates=True)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foreman.domain.scheduling.choose import Choice, Head, Rules, Spent, Standing, choose, spend, start
+from foreman.domain.scheduling.choose import Choice, Head, OrderRules, Spent, Standing, choose, spend, start
 from foreman.domain.scheduling.credits import spend_alone
 from foreman.domain.scheduling.positions import order
 from foreman.domain.scheduling.turns import Turn
@@ -19,7 +19,7 @@ from foreman.domain.scheduling.turns import Turn
 LIMIT = 100.0
 NOW = 1_000.0
 HIGH, NORMAL, LOW = 0, 1, 2
-RULES = Rules(limit=LIMIT, share=0.1)
+RULES = OrderRules(limit=LIMIT, share=0.1)
 OWED = Standing(credits=(0.0, 1.0, 1.0))
 
 
@@ -27,7 +27,9 @@ def head(key: str, priority: int = NORMAL, *, waits: float = 0, id: str = "x") -
     return Head(key, priority, NOW - waits, id)
 
 
-def chosen(*heads: Head, standing: Standing | None = None, running: Sequence[int] = (), rules: Rules = RULES) -> Choice:
+def chosen(
+    *heads: Head, standing: Standing | None = None, running: Sequence[int] = (), rules: OrderRules = RULES
+) -> Choice:
     choice = choose(heads, standing or Standing(), running=Counter(running), now=NOW, rules=rules)
     assert choice is not None
     return choice
@@ -163,7 +165,7 @@ def test_a_class_goes_before_a_higher_one_when_it_starves_and_is_owed_and_has_no
 
 def test_with_many_slots_a_class_may_have_its_share_of_them() -> None:
     heads = head("a", HIGH), head("b", LOW, waits=LIMIT + 1)
-    rules = Rules(limit=LIMIT, share=0.1, slots=20)
+    rules = OrderRules(limit=LIMIT, share=0.1, slots=20)
     assert [chosen(*heads, standing=OWED, running=[LOW] * n, rules=rules).head.key for n in range(4)] == list("bbaa")
 
 
@@ -176,7 +178,7 @@ def test_of_two_classes_that_are_owed_the_one_goes_first_that_is_owed_more() -> 
 def test_without_a_share_the_classes_are_strict_for_ever() -> None:
     standing = Standing()
     heads = [head("a", HIGH), head("b", LOW, waits=1e9)]
-    rules = Rules(limit=LIMIT, share=0)
+    rules = OrderRules(limit=LIMIT, share=0)
     for _ in range(50):
         standing = spend(standing, Spent(HIGH, 1e6, False), heads, running={}, now=NOW, rules=rules)
         assert chosen(*heads, standing=standing, rules=rules).head.key == "a"
@@ -226,7 +228,7 @@ def test_a_credit_is_gone_with_the_wait_and_a_debt_is_not() -> None:
 
 @dataclass
 class Shop:
-    rules: Rules
+    rules: OrderRules
     waiting: dict[int, list[Head]] = field(default_factory=lambda: {HIGH: [], NORMAL: [], LOW: []})
     endless: dict[int, Callable[[], float]] = field(
         default_factory=dict
@@ -286,7 +288,7 @@ def test_an_endless_stream_leaves_a_class_that_starves_its_share(
 ) -> None:
     dice = random.Random(7)
     endless = {HIGH: between(dice, *high)} | {priority: between(dice, *lower) for priority in classes}
-    shop = Shop(Rules(limit=LIMIT, share=0.1, slots=slots), endless=endless)
+    shop = Shop(OrderRules(limit=LIMIT, share=0.1, slots=slots), endless=endless)
     while shop.now < NOW + 300 * max(lower) / slots + 1000 * max(high) / slots:
         shop.step()
     whole = sum(shop.used.values())
@@ -298,7 +300,7 @@ def test_an_endless_stream_leaves_a_class_that_starves_its_share(
 @pytest.mark.parametrize("seed", range(6))
 def test_a_fresh_high_call_waits_for_two_jobs_of_an_old_backlog_at_most(slots: int, priority: int, seed: int) -> None:
     dice = random.Random(seed)
-    shop = Shop(Rules(limit=LIMIT, share=0.1, slots=slots), seconds=lambda head: dice.choice([1, 5, 40]))
+    shop = Shop(OrderRules(limit=LIMIT, share=0.1, slots=slots), seconds=lambda head: dice.choice([1, 5, 40]))
     shop.waiting[priority] = [Head("a", priority, NOW - 3 * LIMIT - 1, f"{n:03}") for n in range(60)]
     for number in range(40):
         for _ in range(dice.randrange(4)):

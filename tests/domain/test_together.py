@@ -7,12 +7,12 @@ from collections.abc import Collection
 
 import pytest
 
-from foreman.domain.scheduling.choose import CLASSES, Head, Rules, Standing, choose, start
+from foreman.domain.scheduling.choose import CLASSES, Head, OrderRules, Standing, choose, start
 from foreman.domain.scheduling.room import Room
 from foreman.domain.scheduling.turns import Turn
 
 LIMIT, NOW = 100.0, 1000.0
-RULES = Rules(limit=LIMIT, slots=4)
+RULES = OrderRules(limit=LIMIT, slots=4)
 TWO = Room.count(2)
 HIGH, NORMAL = 0, 1
 

@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from msgspec.structs import replace
 
-from foreman.domain.scheduling.choose import Head, Rules, Standing, choose, start
+from foreman.domain.scheduling.choose import Head, OrderRules, Standing, choose, start
 from foreman.domain.scheduling.turns import MOST_BAR, Moves, Turn, Visits
 
 HIGH, NORMAL, LOW = 0, 1, 2
@@ -34,13 +34,13 @@ class History:
             come = [at for at in waiting if at <= now]
             heads = [Head("b", HIGH, come[0], "0")] if come else []
             heads += [Head("a", NORMAL, 0.0, "1")] if backlog else []
-            choice = choose(heads, self.standing, running={}, now=now, rules=Rules())
+            choice = choose(heads, self.standing, running={}, now=now, rules=OrderRules())
             if choice is None:
                 ends = [end for end in (self.standing.next_end(now), *[at for at in waiting if at > now][:1]) if end]
                 now = min(ends, default=until)
                 continue
             key = choice.head.key
-            self.standing = start(self.standing, choice, now, limit=Rules().limit, load=self.load)
+            self.standing = start(self.standing, choice, now, limit=OrderRules().limit, load=self.load)
             if key != self.loaded:
                 now, self.loaded, self.loads = now + self.load, key, self.loads + 1
             if key == "b":
@@ -85,13 +85,13 @@ def test_a_turn_is_not_taken_before_it_has_worked_as_long_as_it_loaded() -> None
     heads = [Head("b", HIGH, 4.5, "1"), Head("a", NORMAL, 0.0, "2")]
 
     def goes(now: float) -> str:
-        choice = choose(heads, standing, running={}, now=now, rules=Rules())
+        choice = choose(heads, standing, running={}, now=now, rules=OrderRules())
         assert choice is not None
         return choice.head.key
 
     assert [goes(now) for now in (5.0, 2 * LOAD - 0.1, 2 * LOAD)] == ["a", "a", "b"]
     assert standing.next_end(5.0) == 2 * LOAD
-    alone = choose(heads[:1], standing, running={}, now=5.0, rules=Rules())
+    alone = choose(heads[:1], standing, running={}, now=5.0, rules=OrderRules())
     assert alone is not None and alone.head.key == "b"  # nothing of a is left to go on with
 
 
@@ -115,7 +115,7 @@ def test_no_lower_job_changes_the_key_in_place_of_one_that_waits_until_moves_are
     heads = [Head("b", HIGH, 650.0, "1"), Head("a", NORMAL, 690.0, "2"), Head("c", LOW, 0.0, "3")]
 
     def goes(now: float, *heads: Head) -> str:
-        choice = choose(heads, standing, running={}, now=now, rules=Rules(limit=600))
+        choice = choose(heads, standing, running={}, now=now, rules=OrderRules(limit=600))
         assert choice is not None
         return choice.head.key
 
@@ -126,7 +126,7 @@ def test_no_lower_job_changes_the_key_in_place_of_one_that_waits_until_moves_are
 def test_without_known_loads_nothing_is_held_back() -> None:
     standing = Standing((Turn("a", 0.0),))
     choice = choose(
-        [Head("b", HIGH, 0.0, "1"), Head("a", NORMAL, 0.0, "2")], standing, running={}, now=0.0, rules=Rules()
+        [Head("b", HIGH, 0.0, "1"), Head("a", NORMAL, 0.0, "2")], standing, running={}, now=0.0, rules=OrderRules()
     )
     assert choice is not None and choice.head.key == "b" and choice.takes == "a"
-    assert start(standing, choice, 0.0, limit=Rules().limit).moves == Moves(0.0, 0.0, 0.0)
+    assert start(standing, choice, 0.0, limit=OrderRules().limit).moves == Moves(0.0, 0.0, 0.0)

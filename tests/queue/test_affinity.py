@@ -6,7 +6,7 @@ import pytest
 
 from foreman.domain.errors import ForemanError, Preempted, TargetLost
 from foreman.domain.job import Job, Priority
-from foreman.domain.scheduling.choose import Rules
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.candidates import AT_ONCE
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.queue.test_fleet import FleetHarness
@@ -20,9 +20,9 @@ SAVING = ANEW - AGAIN
 class Prompted(FleetHarness):
     """Two targets with one model loaded; what computing a beginning costs is known to both."""
 
-    def __init__(self, store: SqliteWriter, *, slots: int = 1, rules: Rules | None = None) -> None:
+    def __init__(self, store: SqliteWriter, *, slots: int = 1, rules: OrderRules | None = None) -> None:
         super().__init__(store, *(FakeSite(name, models="a", slots=slots, memory={"a"}) for name in "xy"))
-        self.handlers.outlook.rules = rules or Rules()
+        self.handlers.outlook.rules = rules or OrderRules()
         self._number = 0
         for target, own in (("x", A), ("y", B)):
             for seconds in (ANEW, AGAIN):
@@ -159,7 +159,7 @@ def test_a_job_whose_attempt_ended_there_is_not_left_to_it(harness: Prompted, er
 
 
 def test_without_prefix_turns_the_first_claim_takes_it(store: SqliteWriter) -> None:
-    harness = Prompted(store, rules=Rules(prefix_turns=False))
+    harness = Prompted(store, rules=OrderRules(prefix_turns=False))
     job = harness.add(B)
     assert harness.take("x") == job
 

@@ -49,7 +49,7 @@ from foreman.queue.batch_commands import (
 )
 from foreman.queue.commands import Answered, Cancel, Claim, Delete, Finished, Message, NewFile, Prune, Rescue, Retry
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.blobs import add_whole
@@ -421,7 +421,7 @@ class Machine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
-        rules = Rules(max_queue=12, job_ttl=0, backoff=Backoff(2, 300), batch_window=500)
+        rules = JobRules(max_queue=12, job_ttl=0, backoff=Backoff(2, 300), batch_window=500)
         self.handlers = CommandHandlers(self.store, rules, Outlook(), clock=lambda: self.now, chance=lambda: 0.5)
 
     def _tell(self, *messages: Message[Any]) -> list[Any]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from foreman.domain.job import NOBODY
 from foreman.domain.scheduling import choose
-from foreman.domain.scheduling.choose import OTHERS, Head, Rules, Standing
+from foreman.domain.scheduling.choose import OTHERS, Head, OrderRules, Standing
 from foreman.domain.scheduling.scheduler_state import Rest, SchedulerState
 from foreman.domain.scheduling.turns import Turn
 from foreman.queue.board import Board
@@ -15,7 +15,7 @@ from foreman.queue.candidates import Candidates
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 
-RULES = Rules(limit=100, share=0.1)
+RULES = OrderRules(limit=100, share=0.1)
 NOW = 1000.0
 KEYS = "abcdefgh"
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.domain.job import CallerKey, Priority
-from foreman.domain.scheduling.choose import ONE, Rules
+from foreman.domain.scheduling.choose import ONE, OrderRules
 from foreman.domain.scheduling.credits import IN_A_ROW
 from foreman.domain.scheduling.prefixes import SERVICES, TURN
 from foreman.domain.scheduling.room import Room
@@ -38,7 +38,7 @@ def work(case: Case, jobs: int) -> float:
 
 
 rules = st.builds(
-    Rules,
+    OrderRules,
     limit=st.sampled_from([20, 60]),
     share=st.sampled_from([0.1, 0.2, 0.5]),
     slots=st.integers(1, 3),

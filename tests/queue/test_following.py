@@ -34,7 +34,7 @@ from foreman.queue.commands import (
     Work,
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter
@@ -42,7 +42,7 @@ from tests.support.actors import EVEN, START, draft
 from tests.support.queue import ANSWER
 from tests.support.shared import NodeStore, Roll
 
-RULES = Rules(job_ttl=100, max_queue=8)
+RULES = JobRules(job_ttl=100, max_queue=8)
 
 
 class Site(OnlySite):
@@ -64,7 +64,7 @@ class Node:
         *,
         now: float = START,
         ahead: float = 0.0,
-        rules: Rules = RULES,
+        rules: JobRules = RULES,
     ) -> None:
         self.name = name
         self.now = now
@@ -178,7 +178,7 @@ def test_a_claim_that_waits_gets_a_job_submitted_elsewhere(nodes: tuple[Node, No
 
 
 def test_the_limits_count_the_jobs_of_all_nodes(store: SqliteWriter, roll: Roll) -> None:
-    rules = Rules(max_queue=2, quotas={"": Quota(waiting=2)})
+    rules = JobRules(max_queue=2, quotas={"": Quota(waiting=2)})
     a, b = (Node(store, name, roll, rules=rules) for name in "ab")
     submitted(a, 1)
     submitted(b, 2)
@@ -189,7 +189,7 @@ def test_the_limits_count_the_jobs_of_all_nodes(store: SqliteWriter, roll: Roll)
 
 
 def test_a_full_queue_is_full_for_all_nodes(store: SqliteWriter, roll: Roll) -> None:
-    a, b = (Node(store, name, roll, rules=Rules(max_queue=1)) for name in "ab")
+    a, b = (Node(store, name, roll, rules=JobRules(max_queue=1)) for name in "ab")
     submitted(a, 1)
     with pytest.raises(QueueFull):
         submitted(b, 2)

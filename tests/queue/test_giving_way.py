@@ -8,7 +8,7 @@ import pytest
 
 from foreman.domain.errors import Preempted
 from foreman.domain.job import Job, Priority, State
-from foreman.domain.scheduling.choose import Rules
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.commands import Claim, Work
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
@@ -18,7 +18,7 @@ LOW, NORMAL, HIGH = Priority.LOW, Priority.NORMAL, Priority.HIGH
 
 @pytest.fixture
 def harness(store: SqliteWriter) -> QueueHarness:
-    return QueueHarness(store, order=Rules(limit=600))
+    return QueueHarness(store, order=OrderRules(limit=600))
 
 
 def run(harness: QueueHarness, number: int, *, began: bool = True, shown: bool = False, **fields: Any) -> Job:
@@ -63,7 +63,7 @@ def test_with_private_jobs_it_does_not_hear_of_another_callers_job(store: Sqlite
 
 
 def test_it_is_told_once_for_one_urgent_job_and_more_jobs_for_more(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=3))
+    harness = QueueHarness(store, order=OrderRules(slots=3))
     for number in (1, 2, 3):
         run(harness, number)
     assert len(asked(harness, 97)) == 1
@@ -76,7 +76,7 @@ def test_it_is_told_once_for_one_urgent_job_and_more_jobs_for_more(store: Sqlite
     "why", ["not begun", "shown", "urgent itself", "nearly done", "twice before", "switched off", "paused"]
 )
 def test_a_job_does_not_give_way(store: SqliteWriter, why: str) -> None:
-    harness = QueueHarness(store, order=Rules(give_way=why != "switched off"))
+    harness = QueueHarness(store, order=OrderRules(give_way=why != "switched off"))
     job = run(
         harness, 1, began=why != "not begun", shown=why == "shown", priority=HIGH if why == "urgent itself" else LOW
     )
@@ -147,7 +147,7 @@ def test_the_wait_that_is_spared_must_be_worth_the_work_that_is_lost(
 
 
 def test_no_job_is_stopped_where_another_is_about_to_leave_its_slot(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     first = run(harness, 1)
     harness.handlers.outlook.learn(first, seconds=10, tokens=0)
     harness.now += 9.7
@@ -169,7 +169,7 @@ def test_a_job_that_should_have_ended_is_looked_at_again(harness: QueueHarness) 
 
 
 def test_the_lowest_class_and_the_youngest_gives_way(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=3))
+    harness = QueueHarness(store, order=OrderRules(slots=3))
     run(harness, 1, priority=NORMAL)
     run(harness, 2)
     harness.now += 4
@@ -179,7 +179,7 @@ def test_the_lowest_class_and_the_youngest_gives_way(store: SqliteWriter) -> Non
 
 
 def test_another_model_gets_the_whole_target_or_nothing(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     run(harness, 1)
     run(harness, 2)
     assert set(asked(harness, model="n")) == {"001", "002"}
@@ -197,7 +197,7 @@ def test_what_is_spared_beside_the_load_of_another_model_must_be_worth_it(
 
 
 def test_another_model_does_not_stop_one_of_two_that_run_together(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     run(harness, 1)
     run(harness, 2, shown=True)
     assert asked(harness, model="n") == {}

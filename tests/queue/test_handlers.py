@@ -22,8 +22,7 @@ from foreman.domain.errors import (
     TargetUnavailable,
 )
 from foreman.domain.job import Priority, State
-from foreman.domain.scheduling.choose import Rules as Order
-from foreman.domain.scheduling.choose import Spent
+from foreman.domain.scheduling.choose import OrderRules, Spent
 from foreman.queue.commands import (
     FORECASTS,
     Accepted,
@@ -442,7 +441,7 @@ def test_jobs_of_a_resting_key_have_no_position(harness: QueueHarness) -> None:
 
 
 def test_a_class_that_starves_is_claimed_before_a_higher_one_and_is_said_to_be(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Order(limit=100))
+    harness = QueueHarness(store, order=OrderRules(limit=100))
     harness.submit(1, priority=Priority.LOW)
     harness.now += 101
     for number in (2, 3, 4):
@@ -459,7 +458,7 @@ def test_a_class_that_starves_is_claimed_before_a_higher_one_and_is_said_to_be(s
 
 
 def test_slot_time_counts_once_although_the_transaction_is_tried_again(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Order(limit=100))
+    harness = QueueHarness(store, order=OrderRules(limit=100))
     harness.submit(1, priority=Priority.LOW)
     harness.now += 101
     pages = store._db.execute("PRAGMA page_count").fetchone()[0]

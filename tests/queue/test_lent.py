@@ -11,7 +11,7 @@ from foreman.domain.job import State
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Cancel, Claim, Pause, Resume, Submit, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
@@ -94,7 +94,7 @@ async def test_a_claim_learns_that_the_store_is_lost_or_that_its_work_is_gone(
     store: SqliteWriter, error: Exception, autojump_clock: MockClock, logged: Logged
 ) -> None:
     lender = Lender(store)
-    queue = QueueActor(CommandHandlers(store, Rules(), clock=now), in_thread=inline)
+    queue = QueueActor(CommandHandlers(store, JobRules(), clock=now), in_thread=inline)
     claim, submit, undone = ready(), Submit(draft=draft()), trio.Event()
     claim.reply.undo = undone.set
     with pytest.RaisesGroup(StoreBroken) if isinstance(error, StoreBroken) else trio.fail_after(9):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foreman.domain.job import CallerKey
-from foreman.domain.scheduling.choose import Head, Rules
+from foreman.domain.scheduling.choose import Head, OrderRules
 from foreman.queue.lines import CALLERS, NONE, Lines, Numbers
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
@@ -77,7 +77,7 @@ def test_the_oldest_heads_are_those_of_all_lines(puts: list[tuple[str, str, tupl
 
 
 def test_all_jobs_of_many_callers_run_and_their_positions_count_all(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(limit=600))
+    harness = QueueHarness(store, order=OrderRules(limit=600))
     for number in range(MANY):
         harness.submit(number, owner="eve", caller=str(number))
     last = harness.submit(MANY, owner="eve", caller="last")

@@ -56,7 +56,7 @@ from foreman.queue.commands import (
     Work,
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.protocol import Engine
@@ -64,8 +64,8 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import draft
 from tests.support.postgres import ORIGINS, ClockedWriter, Server, Servers
 
-RULES = Rules(job_ttl=300, backoff=Backoff(2, 300))
-ORDER = choose.Rules(limit=60, share=0.1, slots=2)
+RULES = JobRules(job_ttl=300, backoff=Backoff(2, 300))
+ORDER = choose.OrderRules(limit=60, share=0.1, slots=2)
 ERRORS = [
     TargetLost("t", "it hung up"),
     TargetUnavailable("t", "refused"),

@@ -55,7 +55,7 @@ def test_a_receiver_that_is_gone_hears_no_more_of_a_job_that_runs(data_dir: Path
 
 class Receiver(WebhookSender):
     def __init__(self) -> None:
-        super().__init__(addresses.Rules.read([], loopback=False), secrets=[], timeout=1, clock=now)
+        super().__init__(addresses.AddressRules.read([], loopback=False), secrets=[], timeout=1, clock=now)
         self.got = 0
 
     async def post(self, delivery: AnyDelivery, content: Content) -> Sent:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from foreman.domain.job import Job, Priority, State
-from foreman.domain.scheduling.choose import Rules, Standing
+from foreman.domain.scheduling.choose import OrderRules, Standing
 from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.scheduling.turns import Turn
 from foreman.queue.lane_plan import FAR
@@ -31,7 +31,7 @@ def knowing(
     store: SqliteWriter, *, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float, float]
 ) -> Outlook:
     """An outlook that has seen a job of each key, which took so long after so long a load."""
-    outlook = Outlook(Rules(slots=slots))
+    outlook = Outlook(OrderRules(slots=slots))
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         learn(outlook, key, seconds=took, load=load)

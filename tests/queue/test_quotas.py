@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from foreman.domain.errors import QuotaExceeded, StoreFull
 from foreman.domain.job import Job, Priority
 from foreman.domain.quotas import Quota, seconds_until_below, tokens_used
-from foreman.domain.scheduling.choose import Rules
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.domain.usage import Tokens
 from foreman.queue.commands import Answered, Cancel, Claim, Finished, Retry, Submit, SubmitMany, Withdraw, Work
 from foreman.queue.why import why
@@ -24,7 +24,7 @@ from tests.support.queue import ANSWER, QueueHarness
 def limited(store: SqliteWriter, *, slots: int = 1, **quota: int) -> QueueHarness:
     """Handlers under which alice has a quota."""
     most = {"alice": quota["running"]} if "running" in quota else {}
-    order = Rules(slots=slots, most_running=most)
+    order = OrderRules(slots=slots, most_running=most)
     return QueueHarness(store, order=order, quotas={"alice": Quota(**quota)})
 
 

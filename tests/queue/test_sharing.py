@@ -11,7 +11,7 @@ import pytest
 
 from foreman.domain.job import CallerKey, Job, Priority
 from foreman.domain.scheduling import prefixes
-from foreman.domain.scheduling.choose import Rules, Spent
+from foreman.domain.scheduling.choose import OrderRules, Spent
 from foreman.domain.scheduling.shares import Fairness
 from foreman.domain.usage import Tokens
 from foreman.queue.commands import Answered, Claim, Computed, Delete, Finished, Withdraw, Work
@@ -65,7 +65,7 @@ def jain(shares: Mapping[CallerKey, float], callers: int) -> float:
 
 @pytest.fixture
 def harness(store: SqliteWriter) -> QueueHarness:
-    return QueueHarness(store, order=Rules(limit=600))
+    return QueueHarness(store, order=OrderRules(limit=600))
 
 
 def test_who_asks_now_and_then_waits_for_a_few_jobs_of_a_flood(harness: QueueHarness) -> None:
@@ -113,7 +113,7 @@ def test_twelve_callers_that_all_wait_get_equal_shares_of_the_time(harness: Queu
 
 
 def test_weights_divide_the_time(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(fairness=Fairness(weights={"alice": 3.0})))
+    harness = QueueHarness(store, order=OrderRules(fairness=Fairness(weights={"alice": 3.0})))
     add(harness, *[A] * 60, *[B] * 60)
     shares = by_caller(Line(harness).work(60), lambda job: 4.0)
     assert shares[A] / shares[B] == pytest.approx(3, rel=0.1)
@@ -161,7 +161,7 @@ def cached(order: list[Job], prompts: dict[str, bytes]) -> float:
 
 @pytest.mark.parametrize(("on", "least", "most"), [(True, 0.8, 1.0), (False, 0.0, 0.15)])
 def test_like_prompts_follow_each_other(store: SqliteWriter, on: bool, least: float, most: float) -> None:
-    harness = QueueHarness(store, order=Rules(prefix_turns=on))
+    harness = QueueHarness(store, order=OrderRules(prefix_turns=on))
     prompts = shuffled(harness, 16, 8)
     order = Line(harness).work()
     assert len(order) == 128
@@ -187,7 +187,7 @@ def claims(harness: QueueHarness, count: int) -> list[Claim]:
 
 
 def test_the_first_of_a_group_goes_alone_until_its_answer_begins(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=3))
+    harness = QueueHarness(store, order=OrderRules(slots=3))
     for number in (1, 2, 3):
         harness.submit(number, prefix=b"aaaabbbb")
     waiting = claims(harness, 3)
@@ -199,7 +199,7 @@ def test_the_first_of_a_group_goes_alone_until_its_answer_begins(store: SqliteWr
 
 
 def test_an_urgent_job_does_not_wait_for_the_first_of_its_group(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=3))
+    harness = QueueHarness(store, order=OrderRules(slots=3))
     harness.submit(1, prefix=b"aaaabbbb")
     assert harness.claimed().id == "001"
     for number, priority in ((2, Priority.NORMAL), (3, Priority.HIGH), (4, Priority.LOW)):
@@ -210,7 +210,7 @@ def test_an_urgent_job_does_not_wait_for_the_first_of_its_group(store: SqliteWri
 
 
 def test_another_prompt_starts_beside_the_first_of_a_group(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     for number, prefix in ((1, b"aaaa"), (2, b"aaaa"), (3, b"bbbb"), (4, b"")):
         harness.submit(number, prefix=prefix)
     works = harness.answers(*claims(harness, 3))
@@ -222,7 +222,7 @@ def test_another_prompt_starts_beside_the_first_of_a_group(store: SqliteWriter) 
 
 
 def test_the_others_of_a_group_start_when_its_first_one_fails(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     for number in (1, 2):
         harness.submit(number, prefix=b"aaaa", max_attempts=1)
     [first, nothing] = harness.answers(*claims(harness, 2))

@@ -8,7 +8,7 @@ import pytest
 
 from foreman.domain.errors import TargetBusy
 from foreman.domain.job import Priority
-from foreman.domain.scheduling.choose import Rules
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import Finished, Pause
 from foreman.queue.sites import OnlySite
@@ -19,7 +19,7 @@ from tests.support.queue import QueueHarness
 
 @pytest.fixture
 def harness(store: SqliteWriter) -> QueueHarness:
-    return QueueHarness(store, order=Rules(limit=600))
+    return QueueHarness(store, order=OrderRules(limit=600))
 
 
 def said(harness: QueueHarness, number: int) -> tuple[str, str]:
@@ -89,7 +89,7 @@ def test_older_jobs_and_other_callers_are_told_apart(harness: QueueHarness) -> N
 
 
 def test_a_prompt_that_is_being_computed(store: SqliteWriter) -> None:
-    harness = QueueHarness(store, order=Rules(slots=2))
+    harness = QueueHarness(store, order=OrderRules(slots=2))
     at_work(harness, prefix=b"aaaa")
     harness.submit(1, prefix=b"aaaa")
     assert said(harness, 1)[0] == "prompt"

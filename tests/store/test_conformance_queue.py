@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from foreman.domain.job import NOBODY, CallerKey, Job, Priority, State
 from foreman.domain.scheduling import choose
-from foreman.domain.scheduling.choose import Head, Rules
+from foreman.domain.scheduling.choose import Head, OrderRules
 from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.scheduling.turns import Turn
@@ -22,7 +22,7 @@ from foreman.store.records import Line, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import ledger_of, writing
 
-RULES = Rules(limit=100, share=0.1)
+RULES = OrderRules(limit=100, share=0.1)
 QUEUED = Selection(states=(State.QUEUED,))
 
 

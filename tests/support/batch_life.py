@@ -25,7 +25,7 @@ from foreman.queue.actor import QueueActor
 from foreman.queue.batch_commands import AddBatch, NewBatch
 from foreman.queue.commands import Answered, Claim, Finished, Message, NewFile, Rescue
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.blobs import BlobWriter
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import InlineReaders, inline, now
@@ -189,7 +189,7 @@ async def a_life(
     store = SqliteWriter(folder / "foreman.db")
     try:
         async with trio.open_nursery() as nursery:
-            queue = Queue(CommandHandlers(store, Rules(**rules), clock=now), in_thread=inline)
+            queue = Queue(CommandHandlers(store, JobRules(**rules), clock=now), in_thread=inline)
             queue.doom, queue.fate = doom, fate or Fate()
             readers, models = InlineReaders(store), Models()
             blobs = Blobs(store.blobs, queue, readers, in_thread=inline)

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 from foreman.domain.errors import Preempted
 from foreman.domain.job import CallerKey, Priority, State
-from foreman.domain.scheduling.choose import ONE, Rules, Spent
+from foreman.domain.scheduling.choose import ONE, OrderRules, Spent
 from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import Claim, Computed, Withdraw, Work
 from foreman.store.sqlite.writer import SqliteWriter
@@ -40,7 +40,7 @@ class Case:
     The stream may run for a while before; then two jobs of each of its kinds are older.
     """
 
-    rules: Rules
+    rules: OrderRules
     first: list[Kind]
     stream: list[Kind]
     after: int = 0  # seconds for which the stream has run

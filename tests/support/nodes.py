@@ -39,7 +39,7 @@ from foreman.domain.job import JobEvent, State
 from foreman.domain.node_auth import NodeAuth
 from foreman.domain.rate import Rate
 from foreman.domain.retry import Backoff
-from foreman.domain.scheduling.choose import Rules as Order
+from foreman.domain.scheduling.choose import OrderRules
 from foreman.http import asgi
 from foreman.http.auth import Auth
 from foreman.http.context import Context
@@ -48,7 +48,7 @@ from foreman.offload import offload
 from foreman.queue.actor import QueueActor
 from foreman.queue.commands import Commit, Submit
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.http.connection import Response
@@ -167,8 +167,8 @@ class Nodes:
         listening.listen()
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
         shared = cast(Any, NodeStore(self._store, name, self.roll, now(), url=url if reachable else None))
-        outlook, own = Outlook(Order()), f"t@{name}"
-        rules = Rules(backoff=Backoff(2, 300), lease=LEASE)
+        outlook, own = Outlook(OrderRules()), f"t@{name}"
+        rules = JobRules(backoff=Backoff(2, 300), lease=LEASE)
         handlers = CommandHandlers(shared, rules, outlook, clock=now, chance=lambda: EVEN, node=name)
         queue, readers = QueueActor(handlers, in_thread=inline), InlineReaders(self._store)
         budget = Budget(memory) if memory else Budget()

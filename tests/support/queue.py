@@ -11,14 +11,13 @@ from typing import Any
 from foreman.domain.errors import ForemanError, StoreAway
 from foreman.domain.job import Artifact, Instant, Job
 from foreman.domain.retry import Backoff
-from foreman.domain.scheduling.choose import Rules as Order
-from foreman.domain.scheduling.choose import Spent
+from foreman.domain.scheduling.choose import OrderRules, Spent
 from foreman.domain.scheduling.forecast import Kind
 from foreman.queue.commands import Accepted, Answered, Claim, Commit, Finished, Message, Submit, Withdraw, Work
 from foreman.queue.handlers.dispatch import Answer, CommandHandlers, More
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
-from foreman.queue.handlers.rules import Rules
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
@@ -31,11 +30,11 @@ LEDGER = "ledger of tests"  # the attribute of a store
 class QueueHarness:
     """Command handlers with a clock that a test sets."""
 
-    def __init__(self, store: SqliteWriter, *, order: Order | None = None, **rules: Any) -> None:
+    def __init__(self, store: SqliteWriter, *, order: OrderRules | None = None, **rules: Any) -> None:
         self.now = START
         self.store = store
         given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
-        self.rules = Rules(**given)
+        self.rules = JobRules(**given)
         self.handlers = CommandHandlers(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
         self.commit = Commit([])
 
@@ -132,7 +131,7 @@ def ledger_of(store: Writer) -> Ledger:
     """The one ledger through which a test without handlers writes to the store."""
     held = vars(store)
     if LEDGER not in held:
-        held[LEDGER] = Ledger(store, Rules(), Outlook(), lambda: EVEN)
+        held[LEDGER] = Ledger(store, JobRules(), Outlook(), lambda: EVEN)
     found: Ledger = held[LEDGER]
     return found
 
@@ -165,7 +164,7 @@ class HangingHandlers(CommandHandlers):
     loses = False
 
     def __init__(self, store: SqliteWriter) -> None:
-        super().__init__(store, Rules(), clock=time.time)
+        super().__init__(store, JobRules(), clock=time.time)
         self.begun, self.go_on = threading.Event(), threading.Event()
 
     def apply(

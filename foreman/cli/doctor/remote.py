@@ -171,11 +171,11 @@ def webhook(url: str, settings: Settings) -> Finding:
             "correct the host name, or fix DNS",
         )
     host = parts.hostname or ""
-    rules = addresses.Rules.read(settings.webhook_allow, loopback=settings.only_loopback)
+    rules = addresses.AddressRules.read(settings.webhook_allow, loopback=settings.only_loopback)
     for text in dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found):
         address = ip_address(text)
         if why := rules.refusal(address, name=host):
-            if addresses.Rules([ip_network(address)]).refusal(address) is None:
+            if addresses.AddressRules([ip_network(address)]).refusal(address) is None:
                 return bad("webhook", f"{host} is blocked: {why}", f"allow it with FOREMAN_WEBHOOK_ALLOW={host}")
             return bad("webhook", f"{host} is blocked: {why}", "give the receiver another address")
     return _answers(url, settings.webhook_timeout)

@@ -37,7 +37,7 @@ NO_SHARES = Shares()
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class OrderRules:
     """The settings for the order of jobs."""
 
     limit: float = 600  # seconds: the starvation limit
@@ -99,7 +99,13 @@ class Standing(msgspec.Struct, frozen=True):
         return self.shares.get((key, priority), NO_SHARES)
 
     def charged(
-        self, key: str, priority: int, caller: CallerKey, seconds: float, waiting: Collection[CallerKey], rules: Rules
+        self,
+        key: str,
+        priority: int,
+        caller: CallerKey,
+        seconds: float,
+        waiting: Collection[CallerKey],
+        rules: OrderRules,
     ) -> Standing:
         """Return the standing after a caller of a lane was served; `waiting` are the callers that wait there.
 
@@ -157,7 +163,7 @@ def choose(
     *,
     running: Mapping[int, int],
     now: float,
-    rules: Rules,
+    rules: OrderRules,
     keys_at_work: Collection[str] = (),
     room: Room = ONE,
 ) -> Choice | None:
@@ -219,7 +225,13 @@ def start(
 
 
 def spend(
-    standing: Standing, spent: Spent, heads: Iterable[Head], *, running: Mapping[int, int], now: float, rules: Rules
+    standing: Standing,
+    spent: Spent,
+    heads: Iterable[Head],
+    *,
+    running: Mapping[int, int],
+    now: float,
+    rules: OrderRules,
 ) -> Standing:
     """Return the standing after an attempt; `heads` are waiting now, `running` counts the jobs still running."""
     return charge(standing, spent, _oldest(heads), running, now, rules)
@@ -243,7 +255,7 @@ class _View:
         keys_at_work: Collection[str],
         room: Room,
         now: float,
-        rules: Rules,
+        rules: OrderRules,
     ) -> None:
         self._standing = standing
         self._turns = {turn.key: turn for turn in standing.turns}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 if TYPE_CHECKING:
-    from foreman.domain.scheduling.choose import Rules, Spent, Standing
+    from foreman.domain.scheduling.choose import OrderRules, Spent, Standing
 
 NEXT_TO_NOTHING = 1e-6  # seconds; sums of floats are not exact
 IN_A_ROW = 2  # jobs that may start in succession while a job of a higher class waits
@@ -16,7 +16,7 @@ OF_ITS_OWN = 10  # parts of the limit; the time of its own in one of them counts
 
 
 def next_class(
-    oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: Rules
+    oldest: Mapping[int, float], standing: Standing, running: Mapping[int, int], now: float, rules: OrderRules
 ) -> tuple[int, bool]:
     """Return the class that goes next, and True if it overtakes a waiting higher one."""
     highest = min(oldest)
@@ -35,13 +35,18 @@ def next_class(
     return max(owed, key=lambda priority: (round(standing.credits[priority], 3), -priority)), True
 
 
-def starves(priority: int, oldest: Mapping[int, float], now: float, rules: Rules) -> bool:
+def starves(priority: int, oldest: Mapping[int, float], now: float, rules: OrderRules) -> bool:
     """Return True for a class whose oldest job has waited longer than the limit."""
     return priority in oldest and now - oldest[priority] > rules.limit
 
 
 def charge(
-    standing: Standing, spent: Spent, oldest: Mapping[int, float], running: Mapping[int, int], now: float, rules: Rules
+    standing: Standing,
+    spent: Spent,
+    oldest: Mapping[int, float],
+    running: Mapping[int, int],
+    now: float,
+    rules: OrderRules,
 ) -> Standing:
     """Return the standing after every class has earned its share of the time and the spending class has paid.
 
@@ -65,7 +70,7 @@ def charge(
     return replace(standing, credits=tuple(credits))
 
 
-def spend_alone(standing: Standing, spent: Spent, classes: Collection[int], rules: Rules) -> Standing | None:
+def spend_alone(standing: Standing, spent: Spent, classes: Collection[int], rules: OrderRules) -> Standing | None:
     """Return what `spend` would; None where another class competes, and more than the spending one's credit changes.
 
     `classes` are those of the jobs that wait or run.
@@ -81,7 +86,7 @@ def spend_alone(standing: Standing, spent: Spent, classes: Collection[int], rule
     )
 
 
-def _after_its_own(credit: float, spent: Spent, rules: Rules) -> float:
+def _after_its_own(credit: float, spent: Spent, rules: OrderRules) -> float:
     """Return a class's credit after time that it got as the highest one; class `high` needs none."""
     least = -rules.share * rules.limit / OF_ITS_OWN if spent.priority else 0.0
     return max(credit - (1 - rules.share) * spent.seconds, min(credit, least))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from foreman.domain.scheduling.choose import ONE, OTHERS, Choice, Head, Rules, Spent, Standing, start
+from foreman.domain.scheduling.choose import ONE, OTHERS, Choice, Head, OrderRules, Spent, Standing, start
 from foreman.domain.scheduling.credits import IN_A_ROW, NEXT_TO_NOTHING, charge, next_class, starves
 from foreman.domain.scheduling.room import Room
 
@@ -27,7 +27,7 @@ def order(
     standing: Standing,
     *,
     now: float,
-    rules: Rules,
+    rules: OrderRules,
     seconds: Callable[[str], float],
     room: Room = ONE,
 ) -> Iterator[Run]:
@@ -82,14 +82,16 @@ def _oldest_of(waiting: Mapping[int, Mapping[str, tuple[Head, int]]]) -> dict[in
 
 
 def _oldest(
-    queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: Rules
+    queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: OrderRules
 ) -> Head | None:
     """Return the oldest head of a class of those that do not come last; `queue` is sorted by age."""
     last = {turn.key for turn in standing.turns if turn.comes_last(priority, now, rules.limit)} - {OTHERS}
     return next((head for key, (head, _) in queue.items() if key not in last), None)
 
 
-def _by_age(queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: Rules) -> str:
+def _by_age(
+    queue: Mapping[str, tuple[Head, int]], standing: Standing, priority: int, now: float, rules: OrderRules
+) -> str:
     """Return the next key of a class, whose keys are sorted by their oldest job."""
     oldest = _oldest(queue, standing, priority, now, rules)
     if oldest is None:
@@ -109,7 +111,7 @@ def _until_another(
     first: Head | None,
     each: float,
     now: float,
-    rules: Rules,
+    rules: OrderRules,
 ) -> int:
     """Return how many jobs of the current key go before another choice is possible; 1 or more.
 

@@ -48,7 +48,7 @@ _COMPATIBLE = IPv6Network("::/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class AddressRules:
     """The addresses allowed besides public ones."""
 
     networks: Sequence[Network] = ()
@@ -56,7 +56,7 @@ class Rules:
     loopback: bool = False
 
     @classmethod
-    def read(cls, allowed: Sequence[str], *, loopback: bool) -> Rules:
+    def read(cls, allowed: Sequence[str], *, loopback: bool) -> AddressRules:
         """Return the rules for `allowed`, a list of networks in CIDR form and host names."""
         networks: list[Network] = []
         names: set[str] = set()

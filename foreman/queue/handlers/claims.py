@@ -172,7 +172,7 @@ def _charged(
     priority: int,
     caller: CallerKey,
     seconds: float,
-    rules: choose.Rules,
+    rules: choose.OrderRules,
 ) -> choose.Standing:
     """Return the standing after the caller of a lane was served for so many seconds."""
     if (key, priority) not in standing.shares and outlook.board.is_alone(key, priority, caller):

@@ -26,10 +26,10 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers import claims, endpoints, giving_way, maintenance, nodes
 from foreman.queue.handlers.following import follow, hear, recall
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.open_claims import Lend
 from foreman.queue.handlers.quick_jobs import QuickJobs
-from foreman.queue.handlers.rules import Rules
 from foreman.queue.handlers.table import HANDLERS
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -51,7 +51,7 @@ class CommandHandlers:
     def __init__(
         self,
         store: Writer,
-        rules: Rules,
+        rules: JobRules,
         outlook: Outlook | None = None,
         *,
         clock: Callable[[], Instant],
@@ -98,7 +98,7 @@ class CommandHandlers:
         """Return when there next is work without a message, or None."""
         return min((at for at in (self._due, self._looks_at) if at is not None), default=None)
 
-    def change(self, rules: Rules) -> None:
+    def change(self, rules: JobRules) -> None:
         """Follow these rules from the next command on. Call it in any thread."""
         self._ledger.rules = rules
 

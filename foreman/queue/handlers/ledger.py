@@ -29,9 +29,9 @@ from foreman.domain.job import (
 from foreman.domain.scheduling.breaker import Breaker
 from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.usage import Depth, Tally
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.handlers.line_counts import LineCounts
 from foreman.queue.handlers.open_claims import OpenClaims
-from foreman.queue.handlers.rules import Rules
 from foreman.queue.occupancy import Occupancy
 from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
@@ -50,7 +50,7 @@ class Ledger:
     def __init__(
         self,
         store: Writer,
-        rules: Rules,
+        rules: JobRules,
         outlook: Outlook,
         chance: Callable[[], float],
         target: str = "",

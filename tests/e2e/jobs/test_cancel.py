@@ -13,7 +13,7 @@ from foreman.domain.errors import IllegalTransition
 from foreman.domain.job import TERMINAL, Artifact, Draft, Job, State
 from foreman.queue.commands import Answered, Began, Cancel, Claim, Finished, Message, Submit, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.api import error, job, state, submit
 from tests.support.foreman import Daemon, an_upstream, until
@@ -76,7 +76,7 @@ def test_a_finished_job_cannot_be_cancelled(daemon: Daemon) -> None:
 @pytest.fixture
 def handlers(data_dir: Path) -> Iterator[CommandHandlers]:
     store = SqliteWriter(data_dir / "foreman.db")
-    yield CommandHandlers(store, Rules(), clock=lambda: 1000.0)
+    yield CommandHandlers(store, JobRules(), clock=lambda: 1000.0)
     store.close()
 
 

@@ -16,7 +16,7 @@ from playwright.sync_api import Locator, Page, Route, expect
 
 from foreman.queue.commands import Prune
 from foreman.queue.handlers.dispatch import CommandHandlers
-from foreman.queue.handlers.rules import Rules
+from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
 from tests.support.api import chat, submit_many
@@ -124,7 +124,7 @@ def prune(daemon: Daemon) -> None:
     """Remove all jobs, as is done once their time is over."""
     daemon.kill()
     with closing(SqliteWriter(daemon.data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, Rules(), clock=lambda: time.time() + 8 * DAY)
+        handlers = CommandHandlers(store, JobRules(), clock=lambda: time.time() + 8 * DAY)
         while handlers.apply([Prune(most=500)])[0][0][1]:
             pass
     daemon.start()

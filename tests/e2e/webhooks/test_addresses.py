@@ -13,7 +13,7 @@ import pytest
 from foreman.actors.webhook_sender import Content, WebhookSender
 from foreman.domain.errors import Shortage, WebhookRefused
 from foreman.domain.job import Delivery, DeliveryState
-from foreman.domain.webhooks.addresses import Rules, read_url
+from foreman.domain.webhooks.addresses import AddressRules, read_url
 from tests.support.api import chat
 from tests.support.foreman import Daemon, Upstream
 from tests.support.receiver import a_receiver
@@ -68,21 +68,24 @@ WRONG = [
 
 @pytest.mark.parametrize("address", NEVER)
 def test_some_addresses_are_refused_whatever_is_allowed(address: str) -> None:
-    rules = Rules.read(["0.0.0.0/0", "::/0", "name"], loopback=True)
+    rules = AddressRules.read(["0.0.0.0/0", "::/0", "name"], loopback=True)
     assert "webhook_allow" in (rules.refusal(ip_address(address), name="name") or "")
 
 
 @pytest.mark.parametrize("address", PRIVATE + LOOPBACK)
 def test_private_addresses_take_a_setting(address: str) -> None:
-    assert "webhook_allow" in (Rules().refusal(ip_address(address)) or "")
-    assert Rules.read([address], loopback=False).refusal(ip_address(address)) is None
-    assert Rules.read(["Inside.Example"], loopback=False).refusal(ip_address(address), name="inside.example") is None
-    assert (Rules(loopback=True).refusal(ip_address(address)) is None) == (address in LOOPBACK)
+    assert "webhook_allow" in (AddressRules().refusal(ip_address(address)) or "")
+    assert AddressRules.read([address], loopback=False).refusal(ip_address(address)) is None
+    assert (
+        AddressRules.read(["Inside.Example"], loopback=False).refusal(ip_address(address), name="inside.example")
+        is None
+    )
+    assert (AddressRules(loopback=True).refusal(ip_address(address)) is None) == (address in LOOPBACK)
 
 
 @pytest.mark.parametrize("address", [PUBLIC, "2606:4700::1111", "64:ff9b::5db8:d822"])
 def test_public_addresses_are_free(address: str) -> None:
-    assert Rules().refusal(ip_address(address)) is None
+    assert AddressRules().refusal(ip_address(address)) is None
 
 
 @pytest.mark.parametrize("url", WRONG)
@@ -104,9 +107,11 @@ class Names:
         return [(None, None, None, "", (address, port)) for address in found]
 
 
-def sender(*answers: Sequence[str], rules: Rules | None = None, timeout: float = 10) -> tuple[WebhookSender, Names]:
+def sender(
+    *answers: Sequence[str], rules: AddressRules | None = None, timeout: float = 10
+) -> tuple[WebhookSender, Names]:
     names = Names(*answers)
-    return WebhookSender(rules or Rules(), secrets=[], timeout=timeout, clock=lambda: 1e9, resolve=names), names
+    return WebhookSender(rules or AddressRules(), secrets=[], timeout=timeout, clock=lambda: 1e9, resolve=names), names
 
 
 def delivery(url: str) -> Delivery:
@@ -133,7 +138,7 @@ async def test_a_name_that_changes_its_mind_is_refused_at_connection() -> None:
 
 async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> None:
     with a_receiver() as receiver:
-        judge, names = sender(["127.0.0.1"], rules=Rules(loopback=True))
+        judge, names = sender(["127.0.0.1"], rules=AddressRules(loopback=True))
         sent = await judge.post(delivery(f"http://Only.Here.Invalid:{receiver.port}/hook?a=%20b"), Content(b"{}"))
         await judge.aclose()
     assert (sent.status, names.asked) == (204, 1)
@@ -143,7 +148,7 @@ async def test_the_connection_is_made_to_the_very_address_that_was_judged() -> N
 
 async def test_a_redirect_is_not_followed() -> None:
     with a_receiver("redirect") as receiver:
-        judge, _ = sender(["127.0.0.1"], rules=Rules(loopback=True))
+        judge, _ = sender(["127.0.0.1"], rules=AddressRules(loopback=True))
         sent = await judge.post(delivery(receiver.url), Content(b"{}"))
         await judge.aclose()
     assert sent.status == 307
@@ -155,7 +160,7 @@ async def test_no_odd_name_is_more_than_a_refusal(host: str) -> None:
     async def unknown(host: str, port: int, *, type: int) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
+    judge = WebhookSender(AddressRules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=unknown)
     with pytest.raises(WebhookRefused):
         await judge.check(f"http://{host}/")
     sent = await judge.post(delivery(f"http://{host}/"), Content(b"{}"))
@@ -169,7 +174,7 @@ async def test_a_shortage_refuses_no_receiver_and_fails_no_more_than_an_attempt(
     async def short(host: str, port: int, *, type: int) -> Any:
         raise error
 
-    judge = WebhookSender(Rules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
+    judge = WebhookSender(AddressRules(), secrets=["s"], timeout=10, clock=lambda: 1e9, resolve=short)
     with pytest.raises((Shortage, RuntimeError)):
         await judge.check("http://receiver.example/")
     sent = await judge.post(delivery("http://receiver.example/"), Content(b"{}"))

@@ -1,4 +1,4 @@
-"""The settings that the handlers follow."""
+"""The settings that the handlers follow: the life of jobs, of their batches and of what tells of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from foreman.domain.retry import Backoff
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class JobRules:
     """The settings for the life of jobs and deliveries."""
 
     max_queue: int = 100_000
