@@ -94,8 +94,10 @@ binary: $(READY) ## Build one file that needs no Python, and try it: dist/forema
 	@$(BIN)/pytest -q tests/e2e/deploy/test_binary.py --binary $(ONE_FILE)
 	@echo "Ready: $(ONE_FILE)"
 
-audit: ## Check the pinned packages for known vulnerabilities (needs uv)
-	@uvx pip-audit --disable-pip --require-hashes --requirement requirements.txt
+audit: ## Check the pinned packages, and the clients of tests/sdks, for known vulnerabilities (needs uv, npm)
+	@failed=0; for file in requirements.txt tests/sdks/requirements.txt; do \
+	    uvx pip-audit --disable-pip --require-hashes --requirement $$file || failed=1; done; \
+	  npm --prefix tests/sdks audit --package-lock-only || failed=1; exit $$failed
 
 lock: ## Pin the packages of pyproject.toml in requirements.txt, and the clients of tests/sdks (needs uv, npm)
 	@uv pip compile pyproject.toml --all-extras $(LOCKED) -o requirements.txt
