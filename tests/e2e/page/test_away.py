@@ -17,6 +17,7 @@ from tests.support.foreman import Daemon, Upstream, an_upstream, until
 
 Fresh = Callable[..., Daemon]
 
+CHAT = {"chat": "0123456789", "title": "t", "column": "0", "turn": "0", "step": "0"}
 VIEWS = ("", "#/jobs", "#/new", "#/jobs/{running}")
 
 
@@ -147,6 +148,26 @@ def test_what_is_asked_of_a_dead_foreman_says_so(page: Page, fresh: Fresh) -> No
     expect(page.locator("#link")).to_have_text("live")
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("h1 .pill")).to_have_text("done")
+
+
+def test_what_was_opened_while_foreman_was_dead_is_read_once_it_is_back(page: Page, fresh: Fresh) -> None:
+    daemon = fresh()
+    [one, other] = [submit(daemon, text) for text in ("hello there", "hello moon")]
+    chat = submit(daemon, "how do", custom_id="chat-0123456789-0-0", metadata=CHAT)
+    until(lambda: [state(daemon, job) for job in (one, other, chat)] == ["done"] * 3)
+    views = {f"#/jobs/{one}": "hello there", f"#/compare/{one}/{other}": "moon", "#/playground/0123456789": "how do"}
+    pages = [opened(page.context.new_page(), daemon) for _ in views]
+    daemon.kill()
+    for window, view in zip(pages, views, strict=True):
+        window.evaluate("(view) => { location.hash = view }", view)
+        expect(window.locator("main")).to_contain_text(re.compile("does not answer|cannot be compared"))
+        expect(window.locator(".card:empty:visible")).to_have_count(0)
+    daemon.start()
+    for window, words in zip(pages, views.values(), strict=True):
+        expect(window.locator("#link")).to_have_text("live")
+        expect(window.locator("main")).to_contain_text(words)
+        expect(window.locator("main")).not_to_contain_text("does not answer")
+    expect(pages[-1].locator(".chat-models option")).to_have_text(["a", "b", "c"])
 
 
 def test_a_clock_that_goes_wrong_here_makes_no_time_wrong(page: Page, fresh: Fresh) -> None:

@@ -53,7 +53,7 @@ export function batchesView(main, { control, feed, link, query }) {
       } while (next && found.length < pages * PAGE);
     } catch (error) {
       if (error.status === undefined) throw error;
-      if (!signal.aborted && asked === wanted && (error.status || table.hidden)) say(total, error.message);
+      if (!signal.aborted && asked === wanted && (error.status || table.hidden)) fill(total, h("span.bad", {}, error.message));
       return;
     }
     if (!signal.aborted && asked === wanted) draw(found, next);

@@ -3,7 +3,7 @@ import { compareChoice } from "./compare_choice.js";
 import { answered, textOf } from "./conversation.js";
 import { copy } from "./copy.js";
 import { differences, wordwise } from "./differences.js";
-import { fill, gently, h } from "./dom.js";
+import { fill, gently, h, once } from "./dom.js";
 import { ENDED, called, moment, pill, seconds, took, waited } from "./format.js";
 import { used } from "./job_facts.js";
 import { requestOf } from "./job_request.js";
@@ -31,16 +31,19 @@ export function compareView(main, { control, feed, link, ids }) {
   fill(main, walk("Way back"), title, actions, figures, requests, answers);
   document.title = "Two jobs · Foreman";
 
-  Promise.all(ids.map(requestOf)).then(
+  const readRequests = once(
+    () => Promise.all(ids.map(requestOf)),
     (found) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), asked(differences(...found))),
     (error) => !signal.aborted && fill(requests, h("h2", {}, "Asked"), h("p.muted", {}, error.status === 404 ? "The request of one of them is no longer kept." : "The requests cannot be compared.")),
   );
+  readRequests();
 
   const refresh = gently(async () => {
     if (signal.aborted) return;
     try {
       const jobs = await Promise.all(ids.map(getJob));
       if (!signal.aborted) show(jobs);
+      readRequests();
     } catch (error) {
       if (error.status !== 404) throw error;
       control.abort();

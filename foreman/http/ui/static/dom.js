@@ -98,3 +98,23 @@ export function gently(work, time) {
     busy = false;
   };
 }
+
+/**
+ * A function that reads something once: `read` returns it, `show` gets it, `refuse` the error. Called again it reads anew
+ * where nobody answered before.
+ */
+export function once(read, show, refuse) {
+  let asked = false;
+  return async function ask() {
+    if (asked) return;
+    asked = true;
+    let found;
+    try {
+      found = await read();
+    } catch (error) {
+      asked = error.status !== 0;
+      return refuse(error);
+    }
+    return show(found);
+  };
+}

@@ -4,7 +4,7 @@ import { cancelJob } from "./cancel.js";
 import { confirm } from "./confirm.js";
 import { copy } from "./copy.js";
 import { Deliveries } from "./deliveries.js";
-import { every, fill, gently, h, say, toast } from "./dom.js";
+import { every, fill, gently, h, once, say, toast } from "./dom.js";
 import { ENDED, called, heard, pill } from "./format.js";
 import { Answered } from "./job_answer.js";
 import { facts } from "./job_facts.js";
@@ -34,7 +34,8 @@ export function jobView(main, { control, feed, link, id }) {
   let ended = false;
 
   fill(main, others.element, title, errorLine, actions, known, waits.element, steps, request.element, answer.element, artifacts.element, deliveries.element);
-  requestOf(id).then((found) => !signal.aborted && request.show(found), (error) => !signal.aborted && request.say(unread(error)));
+  const readRequest = once(() => requestOf(id), (found) => !signal.aborted && request.show(found), (error) => !signal.aborted && request.say(unread(error)));
+  readRequest();
 
   const refresh = gently(async () => {
     if (signal.aborted) return;
@@ -42,6 +43,7 @@ export function jobView(main, { control, feed, link, id }) {
       const path = `/jobs/${encodeURIComponent(id)}`;
       const [found, events, log] = await Promise.all([getJob(id), pages(path, "events"), pages(path, "deliveries")]);
       if (!signal.aborted) show(found, events, log);
+      readRequest();
     } catch (error) {
       if (![404, 405, 422].includes(error.status)) throw error; // 405 and 422: this is no id
       control.abort();

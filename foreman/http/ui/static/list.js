@@ -62,6 +62,7 @@ export function listView(main, { control, feed, query }) {
 
   function refuse(words) {
     fill(total, h("span.bad", {}, words));
+    exports.hidden = true;
     view.hidden = true;
   }
 

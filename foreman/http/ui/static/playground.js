@@ -6,7 +6,7 @@ import { Settings } from "./chat_settings.js";
 import { MARK, history as told, marks, messagesOf, newId, placeOf, rebuilt, standing, titleOf } from "./chat_thread.js";
 import { ChatTurn } from "./chat_turn.js";
 import { confirm } from "./confirm.js";
-import { every, fill, gently, h, pause, say } from "./dom.js";
+import { every, fill, gently, h, once, pause, say } from "./dom.js";
 import { stringify } from "./exact_json.js";
 import { bytes, plural } from "./format.js";
 import { requestOf } from "./job_request.js";
@@ -35,6 +35,7 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   const { signal } = control;
   let ending = true; // whether the end is read
   let lastScroll = 0;
+  let unheard = false; // whether the error that is shown is that nobody answered
   const sizes = new ResizeObserver(toEnd);
 
   fill(main, h("div.chat", {}, list.element, h("div.talk", { onclick: opened }, name, models.element, settings.element, errorLine, turns, words, composer.element)));
@@ -48,20 +49,27 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   };
   const readList = gently(() => !signal.aborted && list.read(), 1000);
 
-  modelNames().then(
-    (names) => !signal.aborted && models.list(names),
-    (error) => !signal.aborted && fail(`Models cannot be listed: ${error.message}`),
-  );
-  get("/queue").then(
-    ({ defaults }) => {
-      most = defaults.max_body;
-      composer.limit(most);
-    },
-    () => {},
-  );
-  readList();
-  if (chat.id) open();
-  else composer.area.focus();
+  const listModels = once(modelNames, (names) => !signal.aborted && models.list(names), (error) => refuse(error, "Models cannot be listed: "));
+  const readLimit = once(() => get("/queue"), ({ defaults }) => composer.limit((most = defaults.max_body)), () => {});
+  const opening = once(chat.id ? open : async () => {}, () => {}, refuse);
+  readAll();
+  if (!chat.id) composer.area.focus();
+
+  /** Read what was not read yet, since nobody answered. */
+  function readAll() {
+    if (unheard) fail("");
+    unheard = false;
+    readList();
+    listModels();
+    readLimit();
+    opening();
+  }
+
+  function refuse(error, about = "") {
+    unheard ||= error.status === 0;
+    if (!signal.aborted) fail(about + error.message);
+    if (error.status === undefined) throw error;
+  }
 
   function fail(text) {
     say(errorLine, text);
@@ -69,30 +77,25 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   }
 
   async function open() {
-    try {
-      const { jobs } = await jobsOf(`${MARK}${chat.id}-`);
-      const columns = standing(jobs);
-      const requests = new Map(await Promise.all([...columns].map(async ([column, [newest]]) => [column, await requestOf(newest.job.job_id)])));
-      if (signal.aborted) return;
-      if (!jobs.length) return fail("There is no such conversation: its jobs were deleted, or were kept as long as jobs are kept.");
-      const { system, turns: found } = rebuilt(columns, new Map([...requests].map(([column, request]) => [column, request.messages ?? []])));
-      said = found;
-      const newest = [...columns].filter(([column]) => said.at(-1)?.columns.has(column)).sort(([one], [other]) => one - other);
-      models.take(newest.map(([column, [{ job }]]) => ({ column, model: job.model })), Math.max(...columns.keys()));
-      settings.take(requests.get(newest[0][0]), system);
-      call(nameOf(chat.id) ?? placeOf(jobs[0]).title);
-      rows = said.map((turn) => new ChatTurn(turn, shared));
-      turns.append(...rows.map((row) => row.element));
-      for (const row of rows) sight.observe(row.element);
-      await Promise.all((rows.at(-1)?.all ?? []).map((one) => one.refresh()));
-      changed();
-      ending = true;
-      toEnd();
-      composer.area.focus({ preventScroll: true });
-    } catch (error) {
-      if (!signal.aborted) fail(error.message);
-      if (error.status === undefined) throw error;
-    }
+    const { jobs } = await jobsOf(`${MARK}${chat.id}-`);
+    const columns = standing(jobs);
+    const requests = new Map(await Promise.all([...columns].map(async ([column, [newest]]) => [column, await requestOf(newest.job.job_id)])));
+    if (signal.aborted) return;
+    if (!jobs.length) return fail("There is no such conversation: its jobs were deleted, or were kept as long as jobs are kept.");
+    const { system, turns: found } = rebuilt(columns, new Map([...requests].map(([column, request]) => [column, request.messages ?? []])));
+    said = found;
+    const newest = [...columns].filter(([column]) => said.at(-1)?.columns.has(column)).sort(([one], [other]) => one - other);
+    models.take(newest.map(([column, [{ job }]]) => ({ column, model: job.model })), Math.max(...columns.keys()));
+    settings.take(requests.get(newest[0][0]), system);
+    call(nameOf(chat.id) ?? placeOf(jobs[0]).title);
+    rows = said.map((turn) => new ChatTurn(turn, shared));
+    turns.append(...rows.map((row) => row.element));
+    for (const row of rows) sight.observe(row.element);
+    await Promise.all((rows.at(-1)?.all ?? []).map((one) => one.refresh()));
+    changed();
+    ending = true;
+    toEnd();
+    composer.area.focus({ preventScroll: true });
   }
 
   function look(element) {
@@ -261,6 +264,7 @@ export function playgroundView(main, { control, feed, link, id, query }) {
   every(WAITING, signal, () => !document.hidden && all());
   feed.addEventListener("changes", heard, { signal });
   feed.addEventListener("reset", all, { signal });
+  link.addEventListener("change", () => link.state !== "dead" && readAll(), { signal });
   addEventListener("scroll", scrolled, { passive: true, signal });
   sizes.observe(turns);
   signal.addEventListener("abort", () => {
