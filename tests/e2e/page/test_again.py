@@ -328,6 +328,7 @@ def test_a_waiting_job_says_why_and_what_goes_first(page: Page, fresh: Fresh) ->
     waits = page.get_by_role("region", name="Waits")
     expect(waits).to_contain_text(f"Waits because {job(daemon, last)['why']['text']}.")
     expect(waits).to_contain_text("Position8")
+    expect(page.get_by_role("region", name="Answered")).to_have_text("AnswerNo answer yet: the job waits.")
     expect(waits.get_by_role("link", name=running[-8:])).to_have_attribute("href", f"#/jobs/{running}")
     expect(waits.locator("dd li")).to_have_text([f"a …{running[-8:]} on ollama", *(f"a …{one[-8:]}" for one in reversed(before[-5:])), "and 2 more"])  # fmt: skip  # noqa: E501
     assert serious(page) == []

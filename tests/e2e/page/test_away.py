@@ -191,3 +191,6 @@ def test_while_a_target_is_away_jobs_and_chats_for_its_models_begin(page: Page, 
     opened(page, daemon, "#/playground", "away")
     expect(page.locator(".chat-models option")).to_have_text(["a", "b"])
     expect(page.get_by_text("Models cannot be listed")).to_have_count(0)
+    opened(page, daemon, "#/targets", "away")
+    expect(page.get_by_role("button", name="Drain")).to_be_visible()
+    expect(page.get_by_role("button", name="Load")).to_be_hidden()  # there is nobody who would do it

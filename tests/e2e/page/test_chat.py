@@ -108,6 +108,9 @@ def test_a_conversation_is_its_jobs_and_goes_on_after_a_reload(page: Page, fresh
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page).to_have_url(re.compile("#/playground$"))
     assert turns(daemon) == []
+    daemon.http.post("/queue/pause")
+    prompt(page, "x")
+    expect(page.locator(".conversations a")).to_contain_text("waits · a")
 
 
 def test_options_schema_tools_and_files_go_with_a_prompt(page: Page, fresh: Fresh) -> None:

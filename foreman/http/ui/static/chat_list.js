@@ -1,7 +1,7 @@
 import { get } from "./api.js";
 import { MARK, placeOf } from "./chat_thread.js";
 import { h, keyed, say } from "./dom.js";
-import { ENDED, day } from "./format.js";
+import { ENDED, RUNNING, day } from "./format.js";
 
 const PAGE = 200; // jobs at a time
 const NAMES = "foreman-chat-names"; // new names, kept in the browser
@@ -84,10 +84,11 @@ export class ChatList {
     for (const job of this.jobs) {
       const place = placeOf(job);
       if (!place) continue;
-      if (!chats.has(place.chat)) chats.set(place.chat, { id: place.chat, title: nameOf(place.chat) ?? place.title, at: job.created_at, models: new Set(), running: false });
+      if (!chats.has(place.chat)) chats.set(place.chat, { id: place.chat, title: nameOf(place.chat) ?? place.title, at: job.created_at, models: new Set(), now: "" });
       const chat = chats.get(place.chat);
       chat.models.add(job.model);
-      chat.running ||= !ENDED.has(job.state);
+      if (RUNNING.has(job.state)) chat.now = "answers now · ";
+      else if (!ENDED.has(job.state)) chat.now ||= "waits · ";
     }
     keyed(this.list, [...chats.values()], {
       key: (chat) => chat.id,
@@ -98,7 +99,7 @@ export class ChatList {
       },
       update: ({ title, about, element }, chat) => {
         say(title, chat.title);
-        say(about, `${chat.running ? "answers now · " : ""}${[...chat.models].join(", ")} · ${day(chat.at)}`);
+        say(about, `${chat.now}${[...chat.models].join(", ")} · ${day(chat.at)}`);
         const link = element.firstChild;
         if (chat.id === this.current) link.setAttribute("aria-current", "true");
         else link.removeAttribute("aria-current");

@@ -75,6 +75,7 @@ export function jobView(main, { control, feed, link, id }) {
       live = new LiveText(id);
       answer.follow(live);
     }
+    if (live) answer.wait(found.state === "queued");
   }
 
   function showActions(found) {

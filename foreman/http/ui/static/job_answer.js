@@ -14,9 +14,17 @@ export class Answered {
     this.parts = new Parts(new Pictures());
   }
 
-  /** Show the text of a job that goes on. */
+  /** Show the text of a job that has not ended. */
   follow(live) {
-    fill(this.element, h("h2", {}, "Answer"), live.element);
+    this.live = live;
+    this.nothing = h("p.muted", { hidden: true }, "No answer yet: the job waits.");
+    fill(this.element, h("h2", {}, "Answer"), this.nothing, live.element);
+  }
+
+  /** Tell whether that job waits, and writes nothing. */
+  wait(waits) {
+    this.nothing.hidden = !waits;
+    this.live.element.hidden = waits;
   }
 
   show(job) {

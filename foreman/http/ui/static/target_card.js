@@ -80,11 +80,11 @@ export class TargetCard {
     say(this.facts, [kind, target.url, `${plural(target.jobs_done, "job")} done`].filter(Boolean).join(" · "));
     say(this.drain, target.draining ? "Resume" : "Drain");
     this.drain.classList.toggle("primary", target.draining);
+    if (this.model) this.pick.hidden = !target.up || !target.models.length;
     if (!this.model || String(this.listed) === String(target.models)) return;
     this.listed = target.models;
     const chosen = this.model.value;
     fill(this.model, target.models.map((name) => h("option", { value: name, selected: name === chosen }, name)));
-    this.pick.hidden = !target.models.length;
   }
 
   /** Send an order; until it has been obeyed, which may take as long as a load, its buttons rest. */
