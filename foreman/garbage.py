@@ -47,10 +47,10 @@ def rare_full_collections(clock: Callable[[], float] = time.monotonic) -> Iterat
                 ended = clock()
                 due = ended + max(LEAST, SHARE * (ended - began))
 
-    due = clock()
+    due = clock() + LEAST
     gc.callbacks.append(note)
     try:
-        gc.collect()
+        gc.freeze()  # what is imported: to collect it frees nothing and takes a tenth of the start
         yield
     finally:
         gc.callbacks.remove(note)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator, MutableMapping
@@ -30,7 +31,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give each worker, and so its children, a core of its own: engines that spin on all of them starve each other. And
-    let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs."""
+    let the children hear Ctrl-C, which a shell has its background jobs ignore, and they theirs.
+
+    Collect no garbage until all tests are known, nor ever what is there then: it stays.
+    """
+    gc.disable()
     config.addinivalue_line("markers", "long: takes long, and so is run first")
     config.addinivalue_line("markers", "holds_the_loop: what this test does may hold the event loop of its Foreman")
     config.addinivalue_line("markers", "every_store: runs on every engine, in the ordinary suite too")
@@ -59,6 +64,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=foreign)
         items[:] = [item for item in items if item not in foreign]
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 class Logged:
