@@ -28,6 +28,7 @@ from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from foreman.targets.protocol import Call
 from tests.support.actors import EVEN, FakeTarget, InlineReaders, draft, inline, now, saying
+from tests.support.sites import only_site
 
 GONE = TargetUnavailable("the target", "connection refused")
 
@@ -270,7 +271,7 @@ async def test_no_job_is_refused_at_the_start_for_a_target_that_is_away(
     program: Callable[..., Program], autojump_clock: MockClock
 ) -> None:
     running = program(kept=Server("b"), new=Server("c", down=GONE))
-    CommandHandlers(running.store, JobRules(), clock=now).apply([Submit(draft=draft(1, "c"))])
+    CommandHandlers(running.store, JobRules(), only_site(), clock=now).apply([Submit(draft=draft(1, "c"))])
     await running.start(KEPT, NEW)
     await trio.sleep(100)
     assert running.ended(1)[0] == "queued"

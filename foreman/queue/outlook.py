@@ -19,7 +19,7 @@ from foreman.domain.scheduling.rounds import Rounds
 from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.queue.board import LaneKey, Near
 from foreman.queue.lane_plan import FAR, LanePlan, LanePlans
-from foreman.queue.serving import Serving
+from foreman.queue.serving import NO_SITES, Serving
 from foreman.queue.sites import Site
 from foreman.store.protocol import Reader
 
@@ -55,8 +55,9 @@ class _Pool:
 class Outlook(Serving):
     """The state that claims are decided by, and the expectations for waiting jobs."""
 
-    def __init__(self, rules: choose.OrderRules | None = None) -> None:
-        super().__init__(rules)
+    def __init__(self, rules: choose.OrderRules | None = None, sites: Mapping[str, Site] = NO_SITES) -> None:
+        """Start with these targets of this node, by name, in order."""
+        super().__init__(rules, sites)
         self._plans = LanePlans(self)
 
     def of(self, store: Reader, job: Job, now: Instant, *, up: bool = True, roughly: bool = False) -> Expected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from operator import is_not
+from types import MappingProxyType
 
 from foreman.domain.job import Job, LoadKey
 from foreman.domain.nodes import Node, NodeState
@@ -14,9 +15,10 @@ from foreman.domain.scheduling.scheduler_state import SchedulerState
 from foreman.domain.usage import Tokens
 from foreman.queue.board import Board
 from foreman.queue.durations import Durations
-from foreman.queue.sites import OnlySite, Site
+from foreman.queue.sites import Site
 
 NO_STATE = SchedulerState()
+NO_SITES: Mapping[str, Site] = MappingProxyType({})
 
 
 class Serving(Durations):
@@ -25,11 +27,12 @@ class Serving(Durations):
     The queue's thread and the workers write, any thread reads. Each attribute is replaced as a whole, never mutated.
     """
 
-    def __init__(self, rules: choose.OrderRules | None = None) -> None:
+    def __init__(self, rules: choose.OrderRules | None = None, sites: Mapping[str, Site] = NO_SITES) -> None:
+        """Start with these targets of this node, by name, in order."""
         super().__init__()
         self.rules = rules or choose.OrderRules()
         self.board = Board()
-        self.own_sites: Mapping[str, Site] = {"": OnlySite(self.rules.slots)}  # of this node, by name, in order
+        self.own_sites = sites
         self.sites_elsewhere: Mapping[str, Site] = {}  # of other nodes
         self.nodes_elsewhere: Mapping[str, Node] = {}  # by name, also those that have gone
         self.leaving: Collection[str] = ()  # names of targets that are no site any more, while their jobs end

@@ -7,7 +7,6 @@ from typing import Protocol
 
 from foreman.domain.job import LoadKey
 from foreman.domain.nodes import TargetReport
-from foreman.domain.scheduling.choose import ONE
 from foreman.domain.scheduling.room import Room
 
 
@@ -16,7 +15,7 @@ class Site(Protocol):
 
     @property
     def name(self) -> str:
-        """Return its name in jobs; empty for the target of a queue that has not been told of any."""
+        """Return its name in jobs."""
 
     @property
     def slots(self) -> int:
@@ -77,38 +76,6 @@ class SiteElsewhere:
     def room(self) -> Room:
         """See `Site.room`."""
         return self.report.room
-
-    def slots_of(self, key: LoadKey) -> int | None:
-        """See `Site.slots_of`."""
-        return None
-
-
-class OnlySite:
-    """The target of a queue that has not been told of any: it serves every key, one at a time."""
-
-    name = ""
-    version = None
-    models_known = True
-    open = True
-
-    def __init__(self, slots: int) -> None:
-        self.slots = slots
-
-    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
-        """See `Site.serves`."""
-        return True
-
-    def is_loaded(self, key: LoadKey) -> bool:
-        """See `Site.is_loaded`."""
-        return False
-
-    def in_memory(self) -> Collection[LoadKey]:
-        """See `Site.in_memory`."""
-        return ()
-
-    def room(self) -> Room:
-        """See `Site.room`."""
-        return ONE
 
     def slots_of(self, key: LoadKey) -> int | None:
         """See `Site.slots_of`."""

@@ -20,9 +20,9 @@ from foreman.domain.scheduling.choose import OrderRules
 from foreman.queue.actor import QueueActor
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
-from foreman.queue.outlook import Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, App, FakeTarget, Script, inline, now, saying
+from tests.support.sites import only_site
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def start_app(store: SqliteWriter, nursery: trio.Nursery) -> Callable[..., Await
     ) -> App:
         target = target or FakeTarget(list(scripts) or [saying("hello")])
         rules = rules or JobRules(backoff=Backoff(2, 300))
-        outlook = Outlook(OrderRules(slots=slots))
+        outlook = only_site(OrderRules(slots=slots))
         clock = time.time if threaded else now  # a thread has no Trio's time
         handlers = CommandHandlers(store, rules, outlook, clock=clock, chance=lambda: EVEN)
         queue = QueueActor(handlers, in_thread=None if threaded else inline)

@@ -26,6 +26,7 @@ from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.readers import Readers
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import HangingHandlers
+from tests.support.sites import only_site
 
 T = TypeVar("T")
 
@@ -44,7 +45,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 async def queue(store: SqliteWriter, nursery: trio.Nursery, clock: Clock) -> AsyncIterator[QueueActor]:
-    queue = QueueActor(CommandHandlers(store, RULES, clock=lambda: clock.now))
+    queue = QueueActor(CommandHandlers(store, RULES, only_site(), clock=lambda: clock.now))
     await nursery.start(queue.run)
     yield queue
     await queue.close()

@@ -17,9 +17,8 @@ from foreman.domain.job import LoadKey
 from foreman.queue.commands import Claim, Finished, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
-from foreman.queue.outlook import Outlook
-from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter
+from tests.support.sites import OnlySite, only_site
 
 CLAIMS = 1000
 SLOTS = 4  # of each of several targets
@@ -50,7 +49,7 @@ class _Fleetling(OnlySite):
 
 def main(data_dir: Path, targets: int = 1) -> list[float]:
     """Seconds of each claim. Every claimed job goes back to the queue, so that the database stays as it was."""
-    store, outlook = SqliteWriter(data_dir / "foreman.db"), Outlook()
+    store, outlook = SqliteWriter(data_dir / "foreman.db"), only_site()
     sites = [_Fleetling(number) for number in range(targets)]
     if targets > 1:
         outlook.own_sites = {site.name: site for site in sites}

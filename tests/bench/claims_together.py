@@ -21,9 +21,9 @@ from foreman.queue.commands import Beat, Claim, Finished, Message, Work
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
-from foreman.queue.sites import OnlySite
 from foreman.store.postgres.nodes import Identity
 from foreman.store.postgres.writer import PostgresWriter
+from tests.support.sites import OnlySite
 
 PER_SECOND = 10  # claims of a node: eight of them run seven million jobs a day
 

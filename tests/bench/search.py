@@ -23,6 +23,7 @@ from tests.bench.figures import Figure, Wanted, middle
 from tests.bench.instant import MODELS
 from tests.bench.stored import GROUP
 from tests.bench.wire import connected, get, post, rate
+from tests.support.sites import only_site
 
 JOBS = 1_000_000
 WORDS = 20  # of each of these jobs' prompts
@@ -123,7 +124,7 @@ def _fill(data_dir: Path) -> list[str]:
     words, weights = _vocabulary(chance)
     drawn = itertools.cycle([_prompt(chance, words, weights, WORDS) for _ in range(100_003)])
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, JobRules(max_queue=JOBS, full_text=True), clock=time.time)
+        handlers = CommandHandlers(store, JobRules(max_queue=JOBS, full_text=True), only_site(), clock=time.time)
         handlers.apply([KeepIndex(), KeepIndex()])
         for first in range(0, JOBS, GROUP):
             drafts = [_draft(number, next(drawn)) for number in range(first, min(first + GROUP, JOBS))]
@@ -146,7 +147,7 @@ def _size(data_dir: Path, on: bool) -> float:
     chance = random.Random(1)
     words, weights = _vocabulary(chance)
     with closing(SqliteWriter(data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, JobRules(max_queue=SOME, full_text=on), clock=time.time)
+        handlers = CommandHandlers(store, JobRules(max_queue=SOME, full_text=on), only_site(), clock=time.time)
         handlers.apply([KeepIndex(), KeepIndex()])
         for _ in range(0, SOME, 1000):
             handlers.apply([SubmitMany([_draft(1, _prompt(chance, words, weights, LONG)) for _ in range(1000)])])

@@ -20,6 +20,7 @@ from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.bench.instant import MODELS
+from tests.support.sites import only_site
 
 GROUP = 10_000  # jobs in one transaction
 LOOK = 0.1  # seconds between looks at the database
@@ -43,7 +44,7 @@ def fill_store(
     store: Writer, count: int, models: tuple[str, ...] = MODELS[:1], *, callers: int = 1, prompts: int = 0
 ) -> None:
     """As `fill`, in a store that is open."""
-    handlers = CommandHandlers(store, JobRules(max_queue=count), clock=time.time)
+    handlers = CommandHandlers(store, JobRules(max_queue=count), only_site(), clock=time.time)
     for first in range(0, count, GROUP):
         drafts = [_draft(n, models, callers, prompts) for n in range(first, min(first + GROUP, count))]
         handlers.apply([SubmitMany(drafts=drafts)])

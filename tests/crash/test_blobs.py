@@ -19,6 +19,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.crash.uploader import DATA, FILE_ID, POINTS
 from tests.support.actors import blobs_of
 from tests.support.foreman import ROOT
+from tests.support.sites import only_site
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -27,7 +28,7 @@ async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path, point: str) -
     killed = await trio.run_process(command, cwd=ROOT, check=False, capture_stderr=True)
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     with closing(SqliteWriter(tmp_path / "foreman.db")) as store:
-        queue = QueueActor(CommandHandlers(store, JobRules(), clock=lambda: 2.0))
+        queue = QueueActor(CommandHandlers(store, JobRules(), only_site(), clock=lambda: 2.0))
         async with trio.open_nursery() as nursery:
             await nursery.start(queue.run)
             swept = await blobs_of(queue, store).sweep(coordinates=True)

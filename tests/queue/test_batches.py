@@ -50,13 +50,13 @@ from foreman.queue.batch_commands import (
 from foreman.queue.commands import Answered, Cancel, Claim, Delete, Finished, Message, NewFile, Prune, Rescue, Retry
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
-from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.blobs import add_whole
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import draft
 from tests.support.queue import QueueHarness
+from tests.support.sites import only_site
 
 CHAT = "/v1/chat/completions"
 ANSWER = Answered(
@@ -422,7 +422,7 @@ class Machine(RuleBasedStateMachine):
     def _open(self) -> None:
         self.store = SqliteWriter(self.path)
         rules = JobRules(max_queue=12, job_ttl=0, backoff=Backoff(2, 300), batch_window=500)
-        self.handlers = CommandHandlers(self.store, rules, Outlook(), clock=lambda: self.now, chance=lambda: 0.5)
+        self.handlers = CommandHandlers(self.store, rules, only_site(), clock=lambda: self.now, chance=lambda: 0.5)
 
     def _tell(self, *messages: Message[Any]) -> list[Any]:
         answers = {id(message): answer for message, answer in self.handlers.apply(messages)[0]}

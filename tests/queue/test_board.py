@@ -13,7 +13,7 @@ from foreman.domain.scheduling.turns import Turn
 from foreman.queue.board import Board
 from foreman.queue.candidates import Candidates
 from foreman.queue.occupancy import Occupancy
-from foreman.queue.outlook import Outlook
+from tests.support.sites import only_site
 
 RULES = OrderRules(limit=100, share=0.1)
 NOW = 1000.0
@@ -47,7 +47,7 @@ def test_a_claim_chooses_from_a_few_lanes_what_it_would_from_all(
     started: list[int],
 ) -> None:
     board = board_of(lanes)
-    outlook = Outlook(RULES)
+    outlook = only_site(RULES)
     standing = Standing((Turn(turn[0], NOW - turn[1]),) if turn else (), tuple(credits), tuple(started))
     outlook.states = {"": SchedulerState(standing, {key: Rest(NOW, NOW + 9) for key in resting})}
     outlook.board = board

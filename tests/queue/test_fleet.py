@@ -17,7 +17,7 @@ from foreman.queue.commands import LOADS, Began, Claim, Finished, Rescue, Withdr
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
-from tests.support.sites import FakeSite
+from tests.support.sites import FakeSite, only_site
 
 
 class FleetHarness(QueueHarness):
@@ -303,7 +303,7 @@ def test_what_loads_take_is_learned_and_outlives_the_process(store: SqliteWriter
     turn = harness.handlers.outlook.state_of("x").standing.turn("a")
     assert turn is not None and turn.load == 8
     assert store.note(LOADS) == '[["x","a",8.0]]'
-    later = CommandHandlers(store, harness.rules, clock=lambda: harness.now)
+    later = CommandHandlers(store, harness.rules, only_site(), clock=lambda: harness.now)
     assert later.outlook.load_times.of("x", "a") == 8 and later.outlook.load_times.of("y", "a") is None
 
 

@@ -36,11 +36,11 @@ from foreman.queue.commands import (
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
 from foreman.queue.outlook import Outlook
-from foreman.queue.sites import OnlySite
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft
 from tests.support.queue import ANSWER
 from tests.support.shared import NodeStore, Roll
+from tests.support.sites import OnlySite
 
 RULES = JobRules(job_ttl=100, max_queue=8)
 

@@ -44,6 +44,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.counting import steps
 from tests.support.queue import ANSWER, QueueHarness, learn
+from tests.support.sites import only_site
 
 
 @pytest.fixture
@@ -510,6 +511,6 @@ def test_what_jobs_have_taught_outlives_a_restart(harness: QueueHarness) -> None
     assert harness.store.note(FORECASTS) is None  # nothing is known yet
     learn(outlook, "m", seconds=5, tokens=100)
     harness.say(KeepUsage())
-    later = CommandHandlers(harness.store, harness.rules, clock=lambda: harness.now).outlook
+    later = CommandHandlers(harness.store, harness.rules, only_site(), clock=lambda: harness.now).outlook
     assert later.usual("m") == outlook.usual("m") == pytest.approx(5)
     assert outlook.unstored() is None and later.unstored() is None

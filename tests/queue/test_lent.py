@@ -16,6 +16,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
 from tests.support.queue import Lender, ready
+from tests.support.sites import only_site
 
 
 @pytest.fixture
@@ -94,7 +95,7 @@ async def test_a_claim_learns_that_the_store_is_lost_or_that_its_work_is_gone(
     store: SqliteWriter, error: Exception, autojump_clock: MockClock, logged: Logged
 ) -> None:
     lender = Lender(store)
-    queue = QueueActor(CommandHandlers(store, JobRules(), clock=now), in_thread=inline)
+    queue = QueueActor(CommandHandlers(store, JobRules(), only_site(), clock=now), in_thread=inline)
     claim, submit, undone = ready(), Submit(draft=draft()), trio.Event()
     claim.reply.undo = undone.set
     with pytest.RaisesGroup(StoreBroken) if isinstance(error, StoreBroken) else trio.fail_after(9):

@@ -57,12 +57,12 @@ from foreman.queue.commands import (
 )
 from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
-from foreman.queue.outlook import Outlook
 from foreman.store import integrity
 from foreman.store.protocol import Engine
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import draft
 from tests.support.postgres import ORIGINS, ClockedWriter, Server, Servers
+from tests.support.sites import only_site
 
 RULES = JobRules(job_ttl=300, backoff=Backoff(2, 300))
 ORDER = choose.OrderRules(limit=60, share=0.1, slots=2)
@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.store = self.opened()
-        self.handlers = CommandHandlers(self.store, RULES, Outlook(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
+        self.handlers = CommandHandlers(self.store, RULES, only_site(ORDER), clock=lambda: self.now, chance=lambda: 0.5)
         self.standing = choose.Standing()
         self.resting: dict[str, tuple[float, float]] = {}  # keys, since when and until when
 

@@ -19,6 +19,7 @@ from foreman.queue.outlook import Expected, Outlook
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import START, draft
 from tests.support.queue import learn, ledger_of, writing
+from tests.support.sites import only_site
 
 
 def add(store: SqliteWriter, number: int, model: str = "a", **fields: Any) -> Job:
@@ -31,7 +32,7 @@ def knowing(
     store: SqliteWriter, *, slots: int = 1, loaded: str | None = "a", **seconds: tuple[float, float]
 ) -> Outlook:
     """An outlook that has seen a job of each key, which took so long after so long a load."""
-    outlook = Outlook(OrderRules(slots=slots))
+    outlook = only_site(OrderRules(slots=slots))
     outlook.board = ledger_of(store).outlook.board
     for key, (took, load) in seconds.items():
         learn(outlook, key, seconds=took, load=load)

@@ -24,6 +24,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.conftest import Logged
 from tests.support.actors import draft, inline, now
 from tests.support.queue import HangingHandlers
+from tests.support.sites import only_site
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class CountingHandlers(CommandHandlers):
 
 @pytest.fixture
 def handlers(store: SqliteWriter) -> CountingHandlers:
-    return CountingHandlers(store, JobRules(), clock=now)
+    return CountingHandlers(store, JobRules(), only_site(), clock=now)
 
 
 async def test_an_answer_is_on_disk_when_it_comes(
@@ -153,7 +154,7 @@ async def test_a_job_that_waits_for_its_time_is_woken_after_a_restart_too(
     handlers: CountingHandlers, nursery: trio.Nursery, autojump_clock: MockClock
 ) -> None:
     handlers.apply([Submit(draft=draft(not_before=now() + 60))])
-    handlers = CountingHandlers(handlers.store, JobRules(), clock=now)
+    handlers = CountingHandlers(handlers.store, JobRules(), only_site(), clock=now)
     queue = QueueActor(handlers, in_thread=inline)
     await nursery.start(queue.run)
     with trio.fail_after(61):
@@ -243,7 +244,7 @@ async def test_a_claim_waits_for_a_job_for_longer_than_callers_wait_for_an_answe
     store: SqliteWriter, nursery: trio.Nursery, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SqliteWriter, "looks_every", 10**6)
-    queue = QueueActor(CommandHandlers(store, JobRules(), clock=now), in_thread=inline)
+    queue = QueueActor(CommandHandlers(store, JobRules(), only_site(), clock=now), in_thread=inline)
     await nursery.start(queue.run)
     with trio.move_on_after(10 * ANSWERS_WITHIN) as waited:
         await queue.ask(Claim())
@@ -274,7 +275,7 @@ async def test_a_listener_that_fails_ends_the_actor_and_not_the_process(
 
 
 async def test_the_real_queue_writes_in_a_thread_of_its_own(store: SqliteWriter, nursery: trio.Nursery) -> None:
-    handlers = CountingHandlers(store, JobRules(), clock=time.time)
+    handlers = CountingHandlers(store, JobRules(), only_site(), clock=time.time)
     queue = QueueActor(handlers)
     await nursery.start(queue.run)
     async with trio.open_nursery() as askers:

@@ -11,10 +11,10 @@ from foreman.domain.job import Priority
 from foreman.domain.scheduling.choose import OrderRules
 from foreman.domain.scheduling.room import Room
 from foreman.queue.commands import Finished, Pause
-from foreman.queue.sites import OnlySite
 from foreman.queue.why import why
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.queue import QueueHarness
+from tests.support.sites import OnlySite
 
 
 @pytest.fixture

@@ -17,10 +17,10 @@ from foreman.domain.scheduling.sequence import Waiting
 from foreman.domain.scheduling.turns import Turn
 from foreman.queue import outlook as outlook_module
 from foreman.queue.board import Board
-from foreman.queue.outlook import Outlook
 from foreman.store.records import Line, Selection
 from tests.store.conftest import Store, add, claimed, done, draft, put
 from tests.support.queue import ledger_of, writing
+from tests.support.sites import only_site
 
 RULES = OrderRules(limit=100, share=0.1)
 QUEUED = Selection(states=(State.QUEUED,))
@@ -223,7 +223,7 @@ def check_positions(store: Store, waiting: list[tuple[str, Priority, int]], at_w
     now = 1000.0
     for n, (model, priority, age) in enumerate(waiting):
         add(store, draft(n, model=model, priority=priority), now=now - age % 90)
-    outlook = Outlook(RULES)
+    outlook = only_site(RULES)
     outlook.board = board_of(store)
     outlook.states = {"": SchedulerState(choose.Standing((Turn(at_work, now),) if at_work else ()))}
     places = {job.id: outlook.of(store, job, now).position for job in store.jobs(QUEUED, limit=99)}

@@ -29,6 +29,7 @@ from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.blobs import BlobWriter
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import InlineReaders, inline, now
+from tests.support.sites import only_site
 
 T = TypeVar("T")
 
@@ -189,7 +190,7 @@ async def a_life(
     store = SqliteWriter(folder / "foreman.db")
     try:
         async with trio.open_nursery() as nursery:
-            queue = Queue(CommandHandlers(store, JobRules(**rules), clock=now), in_thread=inline)
+            queue = Queue(CommandHandlers(store, JobRules(**rules), only_site(), clock=now), in_thread=inline)
             queue.doom, queue.fate = doom, fate or Fate()
             readers, models = InlineReaders(store), Models()
             blobs = Blobs(store.blobs, queue, readers, in_thread=inline)

@@ -22,6 +22,7 @@ from foreman.queue.outlook import Outlook
 from foreman.store.protocol import Writer
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import EVEN, START, draft
+from tests.support.sites import only_site
 
 ANSWER = Answered([Artifact(name="completion", content_type="application/json", data=b'{"a":1}')])
 LEDGER = "ledger of tests"  # the attribute of a store
@@ -35,7 +36,9 @@ class QueueHarness:
         self.store = store
         given: dict[str, Any] = {"backoff": Backoff(2, 300), "job_ttl": 100} | rules
         self.rules = JobRules(**given)
-        self.handlers = CommandHandlers(store, self.rules, Outlook(order), clock=lambda: self.now, chance=lambda: EVEN)
+        self.handlers = CommandHandlers(
+            store, self.rules, only_site(order), clock=lambda: self.now, chance=lambda: EVEN
+        )
         self.commit = Commit([])
 
     def say(self, message: Message[Any]) -> Any:
@@ -131,7 +134,7 @@ def ledger_of(store: Writer) -> Ledger:
     """The one ledger through which a test without handlers writes to the store."""
     held = vars(store)
     if LEDGER not in held:
-        held[LEDGER] = Ledger(store, JobRules(), Outlook(), lambda: EVEN)
+        held[LEDGER] = Ledger(store, JobRules(), only_site(), lambda: EVEN)
     found: Ledger = held[LEDGER]
     return found
 
@@ -164,7 +167,7 @@ class HangingHandlers(CommandHandlers):
     loses = False
 
     def __init__(self, store: SqliteWriter) -> None:
-        super().__init__(store, JobRules(), clock=time.time)
+        super().__init__(store, JobRules(), only_site(), clock=time.time)
         self.begun, self.go_on = threading.Event(), threading.Event()
 
     def apply(

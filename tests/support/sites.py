@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
+from foreman.domain.job import LoadKey
+from foreman.domain.scheduling.choose import ONE, OrderRules
 from foreman.domain.scheduling.room import Room
+from foreman.queue.outlook import Outlook
 
 
 @dataclass
@@ -37,3 +40,36 @@ class FakeSite:
 
     def slots_of(self, key: str) -> int | None:
         return self.bounds.get(key)
+
+
+class OnlySite:
+    """A target that serves every key, one at a time; jobs name none."""
+
+    name = ""
+    version = None
+    models_known = True
+    open = True
+
+    def __init__(self, slots: int) -> None:
+        self.slots = slots
+
+    def serves(self, key: LoadKey, endpoint: str | None = None) -> bool:
+        return True
+
+    def is_loaded(self, key: LoadKey) -> bool:
+        return False
+
+    def in_memory(self) -> Collection[LoadKey]:
+        return ()
+
+    def room(self) -> Room:
+        return ONE
+
+    def slots_of(self, key: LoadKey) -> int | None:
+        return None
+
+
+def only_site(rules: OrderRules | None = None) -> Outlook:
+    """An outlook whose one target serves every key."""
+    rules = rules or OrderRules()
+    return Outlook(rules, {"": OnlySite(rules.slots)})

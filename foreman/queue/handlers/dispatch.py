@@ -52,7 +52,7 @@ class CommandHandlers:
         self,
         store: Writer,
         rules: JobRules,
-        outlook: Outlook | None = None,
+        outlook: Outlook,
         *,
         clock: Callable[[], Instant],
         chance: Callable[[], float] = random.random,
@@ -71,7 +71,7 @@ class CommandHandlers:
             node: The node's name among those that have the store; empty where it is alone.
         """
         self.store = store
-        self.outlook = outlook or Outlook()
+        self.outlook = outlook
         self._node_clock = clock
         self._ahead = 0.0  # seconds by which the store's clock is ahead of the node's
         self._due = store.next_due()  # when jobs next change by themselves

@@ -17,6 +17,7 @@ from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.api import error, job, state, submit
 from tests.support.foreman import Daemon, an_upstream, until
+from tests.support.sites import only_site
 
 LOADING = 3600  # seconds that this upstream takes to load a model
 
@@ -76,7 +77,7 @@ def test_a_finished_job_cannot_be_cancelled(daemon: Daemon) -> None:
 @pytest.fixture
 def handlers(data_dir: Path) -> Iterator[CommandHandlers]:
     store = SqliteWriter(data_dir / "foreman.db")
-    yield CommandHandlers(store, JobRules(), clock=lambda: 1000.0)
+    yield CommandHandlers(store, JobRules(), only_site(), clock=lambda: 1000.0)
     store.close()
 
 

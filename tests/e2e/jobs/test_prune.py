@@ -17,6 +17,7 @@ from foreman.queue.handlers.dispatch import CommandHandlers
 from foreman.queue.handlers.job_rules import JobRules
 from foreman.store.sqlite.writer import SqliteWriter
 from tests.support.actors import blobs_of
+from tests.support.sites import only_site
 
 T = TypeVar("T")
 
@@ -53,7 +54,7 @@ def finish(handlers: CommandHandlers, first: int, count: int) -> None:
 
 async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: SqliteWriter, nursery: trio.Nursery) -> None:
     now = 1000.0
-    handlers = CommandHandlers(store, JobRules(job_ttl=TTL), clock=lambda: now)
+    handlers = CommandHandlers(store, JobRules(job_ttl=TTL), only_site(), clock=lambda: now)
     finish(handlers, 0, JOBS)
     newest = store.seqs().newest
     now += TTL - 1
@@ -85,7 +86,7 @@ async def test_what_is_past_its_time_goes_with_all_that_hangs_on_it(store: Sqlit
 
 async def test_a_ttl_of_zero_keeps_for_ever(store: SqliteWriter, nursery: trio.Nursery) -> None:
     now = 1000.0
-    handlers = CommandHandlers(store, JobRules(job_ttl=0), clock=lambda: now)
+    handlers = CommandHandlers(store, JobRules(job_ttl=0), only_site(), clock=lambda: now)
     finish(handlers, 0, 50)
     now = 1e12
     queue = QueueActor(handlers)

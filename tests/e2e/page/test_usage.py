@@ -21,6 +21,7 @@ from foreman.store.sqlite.writer import SqliteWriter
 from tests.e2e.page.seen import WIDTHS, covered, opened, serious, wider
 from tests.support.api import chat, submit_many
 from tests.support.foreman import Daemon, until
+from tests.support.sites import only_site
 
 Fresh = Callable[..., Daemon]
 
@@ -124,7 +125,7 @@ def prune(daemon: Daemon) -> None:
     """Remove all jobs, as is done once their time is over."""
     daemon.kill()
     with closing(SqliteWriter(daemon.data_dir / "foreman.db")) as store:
-        handlers = CommandHandlers(store, JobRules(), clock=lambda: time.time() + 8 * DAY)
+        handlers = CommandHandlers(store, JobRules(), only_site(), clock=lambda: time.time() + 8 * DAY)
         while handlers.apply([Prune(most=500)])[0][0][1]:
             pass
     daemon.start()
