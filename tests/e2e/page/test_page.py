@@ -153,7 +153,7 @@ def test_the_token_is_asked_for_and_remembered(page: Page, fresh: Fresh) -> None
     expect(dialog).to_be_visible()
     dialog.get_by_label("Token").fill("wrong")
     dialog.get_by_role("button", name="Open").click()
-    expect(dialog).to_contain_text("was not accepted")
+    expect(dialog).to_contain_text("The token was not accepted")
     dialog.get_by_label("Token").fill("open sesame")
     dialog.get_by_role("button", name="Open").click()
     expect(page.locator("#link")).to_have_attribute("data-state", "live")
