@@ -50,6 +50,7 @@ def message_batch_paths() -> Paths:
                 "invalid_json",
                 "field_invalid",
                 "rate_limited",
+                "quota_exceeded",
                 "blobs_unavailable",
                 *WRITE,
                 body={JSON: NEW},
