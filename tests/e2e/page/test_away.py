@@ -155,7 +155,13 @@ def test_what_was_opened_while_foreman_was_dead_is_read_once_it_is_back(page: Pa
     [one, other] = [submit(daemon, text) for text in ("hello there", "hello moon")]
     chat = submit(daemon, "how do", custom_id="chat-0123456789-0-0", metadata=CHAT)
     until(lambda: [state(daemon, job) for job in (one, other, chat)] == ["done"] * 3)
-    views = {f"#/jobs/{one}": "hello there", f"#/compare/{one}/{other}": "moon", "#/playground/0123456789": "how do"}
+    views = {
+        f"#/jobs/{one}": "hello there",
+        f"#/compare/{one}/{other}": "moon",
+        f"#/compare/{one}": "hello moon",
+        f"#/new?from={one}": "Prompt",
+        "#/playground/0123456789": "how do",
+    }
     pages = [opened(page.context.new_page(), daemon) for _ in views]
     daemon.kill()
     for window, view in zip(pages, views, strict=True):
@@ -166,7 +172,9 @@ def test_what_was_opened_while_foreman_was_dead_is_read_once_it_is_back(page: Pa
     for window, words in zip(pages, views.values(), strict=True):
         expect(window.locator("#link")).to_have_text("live")
         expect(window.locator("main")).to_contain_text(words)
-        expect(window.locator("main")).not_to_contain_text("does not answer")
+        expect(window.get_by_text("does not answer").filter(visible=True)).to_have_count(0)
+    expect(pages[-2].get_by_label("Prompt", exact=True)).to_have_value("hello there")
+    expect(pages[-2].locator("#models option")).to_have_count(3)
     expect(pages[-1].locator(".chat-models option")).to_have_text(["a", "b", "c"])
 
 

@@ -17,7 +17,7 @@ const LONGEST = 20_000; // characters of a value that are compared word by word
 /** Two jobs side by side: their figures, in what their requests differ, their answers. With one id, a choice of the other. */
 export function compareView(main, { control, feed, link, ids }) {
   if (ids.length < 2) {
-    compareChoice(main, { control, id: ids[0] });
+    compareChoice(main, { control, link, id: ids[0] });
     return;
   }
   const { signal } = control;

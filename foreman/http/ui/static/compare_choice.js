@@ -1,5 +1,5 @@
 import { get } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, once, say } from "./dom.js";
 import { called, moment, pill, short } from "./format.js";
 import { readJobs, searches } from "./job_search.js";
 import { walk } from "./neighbours.js";
@@ -8,7 +8,7 @@ const LOOKED = 100; // jobs among which one is looked for
 const SHOWN = 12;
 
 /** A choice of the job that another one is compared with: by its id or custom id, or from the latest jobs. */
-export function compareChoice(main, { control, id }) {
+export function compareChoice(main, { control, link, id }) {
   const { signal } = control;
   const errorLine = h("p.error-line", { role: "alert", hidden: true });
   const input = h("input", { type: "search", required: true, autocomplete: "off", placeholder: "id, part of it, or custom id" });
@@ -16,7 +16,8 @@ export function compareChoice(main, { control, id }) {
   const about = h("p.muted", {}, "Looking …");
   fill(main, walk("Way back"), h("h1", {}, "Compare with"), h("p.long", {}, "Beside job ", h("a.mono", { href: `#/jobs/${id}` }, short(id)), "."), h("form.compare-choice", { onsubmit: find, role: "search" }, h("label", {}, "Job", input), h("button.primary", {}, "Compare")), errorLine, about, list);
 
-  offer(id).then(
+  const readOffers = once(
+    () => offer(id),
     (jobs) => {
       if (signal.aborted) return;
       say(about, jobs.length ? "Or one of these: those with the same prompt first, then the latest." : "There is no other job yet.");
@@ -24,6 +25,8 @@ export function compareChoice(main, { control, id }) {
     },
     (error) => !signal.aborted && say(about, error.status === 404 ? `There is no job ${id}.` : error.message),
   );
+  link.addEventListener("change", () => link.state !== "dead" && readOffers(), { signal });
+  readOffers();
   input.focus();
 
   async function find(event) {

@@ -1,5 +1,5 @@
 import { ask, get } from "./api.js";
-import { fill, h, say } from "./dom.js";
+import { fill, h, once, say } from "./dom.js";
 import { STATES, plural } from "./format.js";
 import { requestOf } from "./job_request.js";
 import { modelNames } from "./model_names.js";
@@ -10,7 +10,8 @@ import { prefill } from "./prefill.js";
 const SIMPLE = ["prompt", "system", "options", "schema", "extra"]; // fields that the whole request as JSON stands for
 
 /** A form for one job, filled in from the job that `?from=` names; it leads to the job's page. */
-export function submitView(main, { query }) {
+export function submitView(main, { control, link, query }) {
+  const from = query.get("from");
   const models = h("datalist", { id: "models" });
   const errorLine = h("p.error-line", { role: "alert", hidden: true });
   const button = h("button.primary", {}, "Submit");
@@ -69,21 +70,32 @@ export function submitView(main, { query }) {
     h("div.row.end", {}, h("span.muted", {}, "or Ctrl + Enter"), button),
   );
   fill(main, h("h1", {}, "New job"), form);
-  if (query.get("from")) fillIn(query.get("from")).catch((error) => tell(error.status === 404 ? `There is no job ${query.get("from")} to begin from.` : error.message));
-  modelNames().then(
-    (names) => {
-      fill(models, names.map((name) => h("option", { value: name })));
-      if (!model.value && names.length) model.value = names[0];
-    },
-    () => {},
-  );
-  get("/queue").then(
-    ({ defaults }) => {
-      attempts.placeholder = defaults.max_attempts;
-      timeout.placeholder = defaults.timeout;
-    },
-    () => {},
-  );
+  const reads = [
+    once(
+      () => from && Promise.all([get(`/jobs/${encodeURIComponent(from)}`), requestOf(from)]),
+      (found) => found && !form.elements.prompt.value && fillIn(...found), // what was written meanwhile stays
+      (error) => tell(error.status === 404 ? `There is no job ${from} to begin from.` : error.message),
+    ),
+    once(
+      modelNames,
+      (names) => {
+        fill(models, names.map((name) => h("option", { value: name })));
+        if (!model.value && names.length) model.value = names[0];
+      },
+      () => {},
+    ),
+    once(
+      () => get("/queue"),
+      ({ defaults }) => {
+        attempts.placeholder = defaults.max_attempts;
+        timeout.placeholder = defaults.timeout;
+      },
+      () => {},
+    ),
+  ];
+  const readAll = () => reads.forEach((read) => read());
+  link.addEventListener("change", () => link.state !== "dead" && readAll(), { signal: control.signal });
+  readAll();
   form.elements.prompt.focus();
 
   function tell(words) {
@@ -92,8 +104,8 @@ export function submitView(main, { query }) {
     errorLine.scrollIntoView({ block: "nearest" });
   }
 
-  async function fillIn(id) {
-    const [job, request] = await Promise.all([get(`/jobs/${encodeURIComponent(id)}`), requestOf(id)]);
+  function fillIn(job, request) {
+    errorLine.hidden = true;
     const { fields, ...more } = prefill(job, request);
     Object.assign(kept, more);
     if (fields.request !== undefined) {
