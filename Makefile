@@ -4,7 +4,7 @@ PYTHON ?= python3
 EMBEDDED ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')  # many tests wait for other processes
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 2)')  # many tests wait for other processes
 # Hundreds of processes are started: what they import is compiled once, whatever the environment says.
 TESTS := PYTHONDONTWRITEBYTECODE= $(BIN)/pytest -n $(WORKERS) --dist worksteal
 READY := $(VENV)/.ready

@@ -60,11 +60,12 @@ export function reason({ text }) {
   return text.replace(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, moment);
 }
 
-/** The time of day of today, the date of any other day; that of another year has its year. */
+/** The time of day of today, the date of any other day of this year, the month of another year. */
 export function day(time) {
   const [date, today] = [new Date(time), new Date(now())];
   if (date.toDateString() === today.toDateString()) return minute(time);
-  return date.getFullYear() === today.getFullYear() ? date.toLocaleDateString([], { month: "short", day: "numeric" }) : date.toLocaleDateString();
+  const other = date.getFullYear() === today.getFullYear() ? { day: "numeric" } : { year: "numeric" };
+  return date.toLocaleDateString([], { month: "short", ...other });
 }
 
 /** The time of day to the minute. */
