@@ -37,8 +37,11 @@ def all_examples() -> list[object]:
 
 @pytest.fixture(scope="module")
 def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A Foreman that has done a job before."""
     data = tmp_path_factory.mktemp("examples") / "data"
     with an_upstream("--models", "smollm2:135m") as upstream, Daemon(data, ollama_url=upstream.url) as daemon:
+        with Client(daemon.url) as client:
+            client.wait(client.submit("smollm2:135m", "hello").job_id)
         yield daemon
         assert not daemon.errors
 
