@@ -47,10 +47,11 @@ def rare_full_collections(clock: Callable[[], float] = time.monotonic) -> Iterat
                 ended = clock()
                 due = ended + max(LEAST, SHARE * (ended - began))
 
+    gc.collect()  # so that the collector knows how much there is, and is in no hurry
+    gc.freeze()
     due = clock() + LEAST
     gc.callbacks.append(note)
     try:
-        gc.freeze()  # what is imported: to collect it frees nothing and takes a tenth of the start
         yield
     finally:
         gc.callbacks.remove(note)

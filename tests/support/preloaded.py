@@ -194,6 +194,7 @@ if __name__ == "__main__":
     with collection_paused():
         import foreman.cli.commands.serve
         import foreman.supervisor  # noqa: F401
+    gc.freeze()  # or each child would walk through all of it at its start, and have a copy of it
 
     assert len(os.listdir("/proc/self/task")) == 1, "what has threads cannot be forked"
     with socket.socket(fileno=int(sys.argv[1])) as _link:
