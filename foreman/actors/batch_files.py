@@ -76,10 +76,8 @@ def _page(kind: Kind, batch_id: str, after: int, store: Reader) -> _Page:
     last = None
     for line in store.finished_lines(batch_id, after=after, limit=READ_LINES):
         if line.state == State.DONE:
-            answer = _content(store, line, COMPLETION)
-            output += (
-                kind.answered(line, answer) if answer else kind.failed(lost(line), LOST)
-            )  # is what completed counts
+            answer = _content(store, line, COMPLETION)  # lost or not, it is one of those that `completed` counts
+            output += kind.answered(line, answer) if answer else kind.failed(lost(line), LOST)
         elif kind.own_files:
             error += _unanswered(kind, line, store)
         else:

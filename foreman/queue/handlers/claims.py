@@ -21,12 +21,10 @@ from foreman.domain.retry import Again, after
 from foreman.domain.scheduling import choose, credits
 from foreman.domain.scheduling.breaker import Breaker, is_to_blame
 from foreman.domain.scheduling.forecast import Kind
-from foreman.domain.usage import Tokens
 from foreman.queue.candidates import Candidates
 from foreman.queue.commands import (
     LOADS,
     Began,
-    BrokenOff,
     Claim,
     Computed,
     Finished,
@@ -36,7 +34,7 @@ from foreman.queue.commands import (
     Withdraw,
     Work,
 )
-from foreman.queue.handlers import quotas
+from foreman.queue.handlers import used_tokens
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.handlers.picking import Picking
 from foreman.queue.outlook import Outlook
@@ -226,7 +224,7 @@ def finished(ledger: Ledger, message: Finished) -> None:
         return
     job = _under_fence(ledger, message.job_id, message.fence)
     if job is None:
-        _count_cancelled(ledger, message)
+        used_tokens.answered_after_cancel(ledger, message)
         return
     if isinstance(message.outcome, ForemanError):
         free = _blames(ledger, job, message.outcome)
@@ -246,31 +244,12 @@ def finished(ledger: Ledger, message: Finished) -> None:
         state = ledger.outlook.state_of(job.target or "")
         prompts = state.prompts.learned(job.id, tokens.prompt, tokens.cached)
         ledger.schedule(job.target or "", state.with_prompts(prompts))
-    _count(ledger, job, tokens)
+    used_tokens.count(ledger, job, tokens)
     ledger.line_counts.used(job, tokens)
     flaw = message.outcome.flaw
     error, code = (str(flaw), flaw.code) if flaw else (None, None)
     ended = ledger.ended(job, State.DONE, error=error, code=code)
     ledger.put(replace(ended, usage=message.outcome.usage), job, message.outcome.artifacts)
-
-
-def _count_cancelled(ledger: Ledger, message: Finished) -> None:
-    """Count the tokens of an answer that came after its job was cancelled: else a cancel at its end would be free."""
-    if isinstance(message.outcome, ForemanError):
-        return
-    job = ledger.store.job(message.job_id)
-    if job and job.state is State.CANCELLED and job.fence == message.fence:
-        _count(ledger, job, message.outcome.tokens)
-
-
-def broken_off(ledger: Ledger, message: BrokenOff) -> None:
-    """Count the tokens of an attempt that its caller ended, or that took too long."""
-    _count(ledger, message.job, message.tokens)
-
-
-def _count(ledger: Ledger, job: Job, tokens: Tokens) -> None:
-    ledger.tally.used(job, ledger.now, tokens=tokens)
-    quotas.note_tokens(ledger, job.owner, tokens.prompt + tokens.answer)
 
 
 def rescue(ledger: Ledger, message: Rescue) -> int:

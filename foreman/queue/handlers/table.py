@@ -47,7 +47,18 @@ from foreman.queue.commands import (
     Withdraw,
 )
 from foreman.queue.endpoint_commands import AddEndpoint, ChangeEndpoint, DeleteEndpoint, RedeliverEvent, RotateSecret
-from foreman.queue.handlers import batches, claims, deliveries, endpoints, files, jobs, maintenance, nodes, selections
+from foreman.queue.handlers import (
+    batches,
+    claims,
+    deliveries,
+    endpoints,
+    files,
+    jobs,
+    maintenance,
+    nodes,
+    selections,
+    used_tokens,
+)
 from foreman.queue.handlers.ledger import Ledger
 from foreman.queue.selection_commands import CancelSelected, DeleteSelected, RetrySelected, UncancelSelected
 
@@ -67,7 +78,7 @@ HANDLERS: dict[type, Callable[[Ledger, Any], object]] = {
     Began: claims.began,
     Computed: claims.computed,
     Finished: claims.finished,
-    BrokenOff: claims.broken_off,
+    BrokenOff: used_tokens.broken_off,
     Rescue: claims.rescue,
     Pause: claims.pause,
     Resume: claims.resume,
